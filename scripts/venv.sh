@@ -1,0 +1,38 @@
+#!/bin/sh
+# Creates .venv in the project's root with what scripts/requirements.txt pins. Does nothing, silently, when that is done.
+# PYTHON names the interpreter; python3.11 is taken otherwise.
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+requirements=$root/scripts/requirements.txt
+venv=$root/.venv
+stamp=$venv/.requirements
+log=$venv.log
+
+fail() {
+  echo "venv.sh: $*" >&2
+  exit 1
+}
+
+python=${PYTHON:-python3.11}
+command -v "$python" >/dev/null 2>&1 || fail "no $python on the path; install Python 3.11, or name one: PYTHON=... $0"
+wanted=$("$python" --version 2>&1) || fail "$python does not run: $wanted"
+
+if [ -x "$venv/bin/python" ] && [ -f "$stamp" ] && cmp -s "$stamp" "$requirements" &&
+   "$venv/bin/python" -c 'import sys' 2>/dev/null; then
+  exit 0
+fi
+
+echo "venv.sh: installing scripts/requirements.txt into .venv ($wanted)"
+rm -f "$stamp"
+"$venv/bin/python" -c 'import sys' 2>/dev/null || "$python" -m venv --clear "$venv" ||
+  fail "$python can't create $venv; on Debian that takes the package python3-venv"
+
+if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" >"$log" 2>&1; then
+  grep -i '^error' "$log" >&2 || tail -n 5 "$log" >&2
+  missing=$(sed -n 's/^ERROR: No matching distribution found for \([^ ]*\).*/\1/p' "$log" | head -n 1)
+  rm -f "$log"
+  fail "${missing:-a package of scripts/requirements.txt} can't be had; .venv is incomplete"
+fi
+rm -f "$log"
+cp "$requirements" "$stamp"
