@@ -1,0 +1,50 @@
+/* mien/convert.h -- the converter (libmien_convert): ONNX model in, plan file out. */
+#ifndef MIEN_CONVERT_H
+#define MIEN_CONVERT_H
+
+#include <mien/mien.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct mien_convert_options {
+  const char *const *skip_passes; /* ends with NULL; may be NULL. An unknown name is an error */
+  int stop_after_patch;           /* applies only the first so many patches; 0: all */
+  int verify;                     /* seeded inputs that the imported graph and the plan are compared on; 0: none */
+  uint64_t seed;                  /* of those and of the golden input */
+  /* Called between steps; may be NULL. done and total count what `step` is about. */
+  void (*progress)(void *context, const char *step, int done, int total);
+  void *progress_context;
+} mien_convert_options;
+
+/* What `mien convert` prints at its end; freed by mien_convert_report_free. */
+typedef struct mien_convert_report {
+  char *
+      json; /* schema 1: nodes before and after by operator, passes and patches, constants' bytes, arena bytes, largest errors */
+  char *text; /* the same for people */
+} mien_convert_report;
+
+/* Converts onnx_path to plan_path: import, passes, memory plan, plan file. The plan is opened and run once before it gets its name;
+** on failure nothing is left behind. All unsupported nodes are named in one error (the first lines in error->message, all of
+** them in report->text when report is not NULL). options and report may be NULL. Thread-safe for distinct paths. */
+MIEN_API MIEN_CHECKED mien_status mien_convert(mien_env *env, const char *onnx_path, const char *plan_path,
+                                               const mien_convert_options *options, mien_convert_report *report,
+                                               mien_error *error);
+MIEN_API void mien_convert_report_free(mien_env *env, mien_convert_report *report);
+
+/* One row of the pass list, in the order of application. Strings belong to the env. */
+typedef struct mien_pass_info {
+  const char *name, *doc, *stage, *plugin; /* plugin NULL: built in */
+} mien_pass_info;
+MIEN_API MIEN_CHECKED mien_status mien_convert_passes(mien_env *env, mien_pass_info *rows, size_t *count,
+                                                      mien_error *error);
+
+/* Reads an ONNX TensorProto (.pb) into memory of the env; freed by mien_tensor_clear. */
+MIEN_API MIEN_CHECKED mien_status mien_tensor_proto_read(mien_env *env, const char *path, mien_tensor *tensor,
+                                                         mien_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
