@@ -35,6 +35,10 @@ class ExportError(ValueError):
     """A combination of options that can't be exported, with the reason."""
 
 
+class CheckpointWarning(UserWarning):
+    """Something in a checkpoint that was not used and is not known to be unused."""
+
+
 @dataclass(frozen=True)
 class Options:
     """How to export. ``opset`` None is 17 for TorchScript and the exporter's own default for dynamo."""
@@ -78,7 +82,8 @@ def build(name: str, seed: int | None = 0, checkpoint: Path | None = None) -> nn
     if checkpoint is not None:
         unknown = load_checkpoint(network, checkpoint)
         if unknown:
-            warnings.warn(f"{checkpoint}: {len(unknown)} unknown names ignored: {', '.join(unknown)}", stacklevel=2)
+            warnings.warn(f"{checkpoint}: {len(unknown)} unknown names ignored: {', '.join(unknown)}",
+                          CheckpointWarning, stacklevel=2)
     elif seed is not None:
         seed_weights(network, seed)
     return network.eval()
@@ -151,6 +156,8 @@ def finish(path: Path, entries: dict[str, str], external: bool, target: Path) ->
     data.unlink(missing_ok=True)
     onnx.save_model(model, str(target), save_as_external_data=external, all_tensors_to_one_file=True,
                     location=data.name, size_threshold=EXTERNAL_THRESHOLD)
+    if data.exists():
+        data.chmod(target.stat().st_mode)
     onnx.checker.check_model(str(target), full_check=True)
 
 
@@ -176,3 +183,10 @@ def export_variant(name: str, target: Path, options: Options = Options(), *, see
         network.VIT.head_vae.mean_only = True
     export(network, picked, metadata(name), options, target)
     return network
+
+
+def summary(path: Path) -> str:
+    """One line about an exported file."""
+    model = onnx.load(path, load_external_data=False)
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return f"{path}: opset {opset}, IR {model.ir_version}, {len(model.graph.node)} nodes"

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 # The last batch norm of a residual branch is small, else deep backbones grow without bound.
-RESIDUAL_END = re.compile(r"(res_layer\.4|conv_\d\.model\.\d+\.project\.bn|bn3|project_bn)$")
+RESIDUAL_END = re.compile(r"(res_layer\.4|conv_\d\.model\.\d+\.project\.bn|bn3|branch\.3)$")
 RESIDUAL_GAIN = 0.4
 
 Random = np.random.Generator

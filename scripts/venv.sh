@@ -7,7 +7,6 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 requirements=$root/scripts/requirements.txt
 venv=$root/.venv
 stamp=$venv/.requirements
-log=$venv.log
 
 fail() {
   echo "venv.sh: $*" >&2
@@ -23,6 +22,13 @@ if [ -x "$venv/bin/python" ] && [ -f "$stamp" ] && cmp -s "$stamp" "$requirement
   exit 0
 fi
 
+# Two at once take turns; the second then finds the work done.
+if [ -z "${MIEN_VENV_LOCKED:-}" ] && command -v flock >/dev/null 2>&1; then
+  MIEN_VENV_LOCKED=1 exec flock "$requirements" "$0"
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 echo "venv.sh: installing scripts/requirements.txt into .venv ($wanted)"
 rm -f "$stamp"
 "$venv/bin/python" -c 'import sys' 2>/dev/null || "$python" -m venv --clear "$venv" ||
@@ -31,8 +37,6 @@ rm -f "$stamp"
 if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" >"$log" 2>&1; then
   grep -i '^error' "$log" >&2 || tail -n 5 "$log" >&2
   missing=$(sed -n 's/^ERROR: No matching distribution found for \([^ ]*\).*/\1/p' "$log" | head -n 1)
-  rm -f "$log"
   fail "${missing:-a package of scripts/requirements.txt} can't be had; .venv is incomplete"
 fi
-rm -f "$log"
 cp "$requirements" "$stamp"
