@@ -204,6 +204,10 @@ typedef struct mien_host {
   mien_status (*alloc_out)(mien_node *n, int out, const mien_type *type);
 
   const mien_math *math;
+
+  /* Infer: the contents of output i, of integer type and at most rank 1, where they follow from types alone (Shape,
+  ** Size): count elements, copied, which may be symbols. Called after set_type; more than the host follows are ignored. */
+  mien_status (*set_ints)(mien_node *n, int out, const int64_t *values, int64_t count);
 } mien_host;
 
 /* The first member of every node is its host; the rest is the host's own. */
@@ -233,6 +237,9 @@ MIEN_CHECKED static inline mien_status mien_set_type(mien_node *n, int out, cons
 }
 static inline const int64_t *mien_ints(mien_node *n, int in, int64_t *count) {
   return mien_host_of(n)->ints(n, in, count);
+}
+MIEN_CHECKED static inline mien_status mien_set_ints(mien_node *n, int out, const int64_t *values, int64_t count) {
+  return mien_host_of(n)->set_ints(n, out, values, count);
 }
 static inline int64_t mien_dim(mien_node *n, char op, int64_t a, int64_t b) {
   return mien_host_of(n)->dim(n, op, a, b);
