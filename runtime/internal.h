@@ -140,6 +140,8 @@ typedef struct mien__value {
   bool constant;
   int64_t *ints; /* known contents, may hold symbols; NULL: not known (constants: asked for lazily) */
   int64_t ints_count;
+  const void *known;      /* contents in the type's own form that follow from shapes and constants; NULL: not known. A value
+                             that is known need not be computed at run time */
 } mien__value;
 
 /* Elements that shape arithmetic follows at most. */
@@ -172,6 +174,7 @@ struct mien_node {
   size_t scratch_bytes; /* per thread */
   bool prepared;
   struct mien__private_pack *packs; /* where scope->plan is NULL */
+  void *own_scratch;            /* where scope->threads is NULL */
 };
 
 extern const mien_host mien__host;
@@ -191,6 +194,15 @@ mien_status mien__node_run(mien_node *n);
 void mien__node_clear(mien_node *n);
 /* All of it for a node whose inputs are constants: outputs get memory of the env and become constant. Used to fold. */
 mien_status mien__node_evaluate(mien_node *n);
+
+/* infer.c: whether one type variable's dtypes agree, and outputs' types as the signature gives them. */
+mien_status mien__infer_check_types(mien_node *n, bool outputs);
+/* infer.c: dtype bound to type variable `variable` by inputs, then outputs; MIEN_NONE when open. */
+int32_t mien__infer_variable(const mien_node *n, int variable);
+/* infer.c: contents of outputs from contents of inputs. */
+mien_status mien__infer_contents(mien_node *n);
+/* select.c: kernels of this machine's instruction set. */
+const mien_math *mien__math_select(void);
 
 /* ---------------------------------------------------------------- threads.c */
 

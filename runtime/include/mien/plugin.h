@@ -75,8 +75,8 @@ typedef struct mien_op {
   mien_node_fn *prepare;         /* NULL: nothing to do */
   void (*release)(mien_node *n); /* frees what prepare took from elsewhere; NULL: nothing */
   uint32_t flags;
-  /* One element of shape arithmetic where an operand is a symbol: e.g. Add calls mien_dim('+').
-  ** NULL where the operator has none. */
+  /* One element of integer shape arithmetic where an operand is a symbol: e.g. Add calls mien_dim('+'). Unary operators
+  ** (Neg, Cast between i32 and i64) get b = 0. NULL where the operator has none. */
   int64_t (*dim_eval)(mien_node *n, int64_t a, int64_t b);
   /* Operators outside ai.onnx: builds the same result from ai.onnx and mien operators (see mien_rewriter;
   ** the node's inputs are bound as "0", "1", ...). Carried in the plan for hosts without the plugin. */
@@ -243,6 +243,9 @@ MIEN_CHECKED static inline mien_status mien_set_ints(mien_node *n, int out, cons
 }
 static inline int64_t mien_dim(mien_node *n, char op, int64_t a, int64_t b) {
   return mien_host_of(n)->dim(n, op, a, b);
+}
+MIEN_CHECKED static inline mien_status mien_set_ints(mien_node *n, int out, const int64_t *values, int64_t count) {
+  return mien_host_of(n)->set_ints(n, out, values, count);
 }
 static inline int64_t mien_new_symbol(mien_node *n) { return mien_host_of(n)->new_symbol(n); }
 static inline void *mien_state(const mien_node *n) { return mien_host_of(n)->state(n); }
