@@ -244,9 +244,6 @@ MIEN_CHECKED static inline mien_status mien_set_ints(mien_node *n, int out, cons
 static inline int64_t mien_dim(mien_node *n, char op, int64_t a, int64_t b) {
   return mien_host_of(n)->dim(n, op, a, b);
 }
-MIEN_CHECKED static inline mien_status mien_set_ints(mien_node *n, int out, const int64_t *values, int64_t count) {
-  return mien_host_of(n)->set_ints(n, out, values, count);
-}
 static inline int64_t mien_new_symbol(mien_node *n) { return mien_host_of(n)->new_symbol(n); }
 static inline void *mien_state(const mien_node *n) { return mien_host_of(n)->state(n); }
 static inline void mien_work(mien_node *n, int64_t items, double cost) { mien_host_of(n)->work(n, items, cost); }
