@@ -97,6 +97,9 @@ struct mien_env {
 void mien__env_retain(mien_env *env);
 mien_status mien__registry_add(mien_env *env, const mien_op *records, const char *plugin, const char *plugin_version,
                                mien_error *error);
+void mien__registry_remove(mien_env *env, const char *plugin); /* by the pointer that was added */
+void mien__registry_clear(mien_env *env);
+void mien__libraries_close(mien_env *env);
 /* The record of an operator at an opset version; NULL when there is none. `known` (may be NULL) tells whether the operator
 ** exists at another version. */
 const mien__record *mien__registry_find(const mien_env *env, const char *domain, const char *name, int64_t version,
@@ -289,6 +292,22 @@ mien_status mien__golden_fill(uint64_t seed, uint32_t input, mien_tensor *tensor
 struct ProtobufCMessageDescriptor;
 mien_status mien__wire_check(const struct ProtobufCMessageDescriptor *descriptor, const uint8_t *data, size_t size,
                              uint32_t depth, uint64_t budget, const char *what, mien_error *error);
+/* The same; info (may be NULL) tells what unpacking will take, and the first field that no descriptor knows. */
+typedef struct mien__wire_info {
+  uint64_t memory;
+  const char *unknown_message; /* static; NULL: every field is known */
+  uint32_t unknown_field;
+} mien__wire_info;
+mien_status mien__wire_scan(const struct ProtobufCMessageDescriptor *descriptor, const uint8_t *data, size_t size,
+                            uint32_t depth, uint64_t budget, const char *what, mien__wire_info *info,
+                            mien_error *error);
+/* Scan, then unpack into the pool. Tells damage (MIEN_CORRUPT) from want of memory. info may be NULL. */
+struct ProtobufCMessage;
+mien_status mien__wire_unpack(const struct ProtobufCMessageDescriptor *descriptor, const uint8_t *data, size_t size,
+                              uint32_t depth, uint64_t budget, const char *what, mien__pool *pool,
+                              mien__wire_info *info, struct ProtobufCMessage **message, mien_error *error);
+/* UTF-8 (no overlong forms, no surrogates) without NUL. */
+bool mien__utf8_valid(const char *data, size_t length);
 /* An allocator for protobuf-c over a pool: zeroed, within the pool's budget. */
 struct ProtobufCAllocator;
 void mien__wire_allocator(mien__pool *pool, struct ProtobufCAllocator *allocator);
@@ -302,6 +321,8 @@ typedef struct mien__file {
   bool mapped;
 } mien__file;
 mien_status mien__file_open(mien_env *env, const char *path, bool copy, mien__file *file, mien_error *error);
+/* The same from a descriptor, which stays open; what: its name in messages. */
+mien_status mien__file_from_fd(mien_env *env, int fd, const char *what, bool copy, mien__file *file, mien_error *error);
 void mien__file_close(mien_env *env, mien__file *file);
 /* Writes beside `path`, syncs, renames: the old file or the new one, never half of one. commit false: removes the temporary file. */
 typedef struct mien__writer mien__writer;
