@@ -328,7 +328,8 @@ void mien__file_close(mien_env *env, mien__file *file);
 typedef struct mien__writer mien__writer;
 mien_status mien__writer_create(mien_env *env, const char *path, mien__writer **writer, mien_error *error);
 mien_status mien__writer_write(mien__writer *writer, const void *data, size_t size, mien_error *error);
-const char *mien__writer_temporary(const mien__writer *writer); /* its path, to open before the rename; flushed */
+mien_status mien__writer_flush(mien__writer *writer, mien_error *error);
+const char *mien__writer_temporary(const mien__writer *writer); /* its path, to open (flushed) before the rename */
 mien_status mien__writer_finish(mien__writer *writer, bool commit, mien_error *error); /* frees the writer */
 
 #endif
