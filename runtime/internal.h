@@ -222,6 +222,14 @@ mien_status mien__threads_run(mien__threads *threads, mien_node *n, int64_t coun
 /* Memory of the calling worker; grown before running by mien__threads_reserve. */
 void *mien__threads_scratch(mien__threads *threads);
 mien_status mien__threads_reserve(mien__threads *threads, size_t bytes, mien_error *error);
+/* Around the nodes of one run. begin: MIEN_INVALID_ARGUMENT in a forked child, where the workers do not exist; afterwards the
+** caller computes in the default floating-point environment, as the workers do. rest: workers stop spinning, the caller's
+** environment is back. Between them workers wait for the next node actively. */
+mien_status mien__threads_begin(mien__threads *threads, mien_error *error);
+void mien__threads_rest(mien__threads *threads);
+/* CPUs that cgroup quotas (v2 and v1) leave to a process, rounded up; 0: no limit. root: "/sys/fs/cgroup", self:
+** "/proc/self/cgroup". */
+int mien__cpu_quota(const char *root, const char *self);
 
 /* ---------------------------------------------------------------- arena.c */
 
@@ -279,6 +287,11 @@ struct mien_plan {
 /* Packed memory of constant `data` under `kind`, made once by fill. Thread-safe. */
 mien_status mien__plan_packed(struct mien_plan *plan, mien_node *n, const void *data, const char *kind, size_t bytes,
                               mien_status (*fill)(mien_node *n, void *memory), const void **memory);
+
+/* ---------------------------------------------------------------- predict.c */
+
+/* Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011). */
+void mien__philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
 /* ---------------------------------------------------------------- golden.c */
 
