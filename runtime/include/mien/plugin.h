@@ -323,6 +323,7 @@ typedef enum mien_stage {
 **   _                any value;   ?x  an input that may be absent;   ...  any further inputs
 **   #c               binds a constant value
 **   Op|Other(...)    one of several operators
+**   *(...)           a node of any operator
 **   a:Op(...)        names the node and its output 0, e.g. "Mul(s:Sigmoid(x), x)"
 ** Inputs 0 and 1 of commutative operators are tried in both orders. The root's outputs are what is replaced; every
 ** inner node's output may be used elsewhere too: ask `uses` where that matters. */
@@ -380,6 +381,12 @@ typedef struct mien_rewrite_host {
   mien_status (*constant_ints)(mien_rewriter *r, const int64_t *values, int64_t count, int rank, mien_value *out);
   mien_status (*constant_floats)(mien_rewriter *r, const float *values, const mien_type *type, mien_value *out);
   mien_status (*replace)(mien_rewriter *r, mien_value old_value, mien_value new_value);
+
+  /* begin with a given opset version, for operators whose inputs changed between versions or that are newer than the model. */
+  mien_status (*begin_at)(mien_rewriter *r, const char *op, int opset, const mien_value *inputs, int count);
+  int64_t (*dim)(mien_rewriter *r, char op, int64_t a, int64_t b);      /* as mien_host.dim */
+  int (*since)(const mien_rewriter *r, mien_node_id n);                 /* of the node's record */
+  bool (*same)(const mien_rewriter *r, mien_node_id a, mien_node_id b); /* one record, equal attributes, not random */
 } mien_rewrite_host;
 
 static inline const mien_rewrite_host *mien_rewrite_host_of(const mien_rewriter *r) {
