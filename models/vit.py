@@ -9,16 +9,23 @@ from models.window_attention import Mlp
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, queries, keys and values from one linear layer."""
+    """Multi-head self-attention, queries, keys and values from one linear layer.
 
-    def __init__(self, dim: int, heads: int) -> None:
+    With ``tokens`` it attends to that many of the first tokens. The published network passes the number of all: its
+    exports have a Slice there which changes nothing.
+    """
+
+    def __init__(self, dim: int, heads: int, tokens: int | None = None) -> None:
         super().__init__()
         self.heads = heads
+        self.tokens = tokens
         self.scale = (dim // heads) ** -0.5
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.tokens is not None:
+            x = x[:, :self.tokens, :]
         n, tokens, dim = x.shape
         qkv = self.qkv(x).reshape(n, tokens, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
         q, k, v = qkv[0], qkv[1], qkv[2]
@@ -31,10 +38,10 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """A pre-norm transformer block."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, tokens: int | None = None) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = Attention(dim, heads)
+        self.attn = Attention(dim, heads, tokens)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = Mlp(dim)
 
@@ -83,6 +90,7 @@ class VariationalHead(nn.Module):
         self.mean_only = False
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        x = x.view(x.size(0), -1)
         if self.mean_only:
             return self.fc_mu(x)
         return self.fc_mu(x), self.fc_logvar(x)
@@ -98,7 +106,7 @@ class VisionTransformer(nn.Module):
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens + 1, dim))
-        self.blocks = nn.Sequential(*(Block(dim, heads) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(Block(dim, heads, tokens + 1) for _ in range(depth)))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.se_block = ChannelAttention(dim)
         self.variational = head == "vich"

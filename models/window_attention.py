@@ -7,12 +7,11 @@ from torch import Tensor, nn
 
 
 def window_partition(x: Tensor, size: int) -> Tensor:
-    """(N, H, W, C) to (windows x N, size x size, C)."""
+    """(N, H, W, C) to (windows x N, size, size, C)."""
     n, h, w, c = x.shape
     rows, columns = h // size, w // size
     x = x.view(n, rows, size, columns, size, c)
-    x = x.permute(0, 1, 3, 2, 4, 5).contiguous()
-    return x.view(-1, size * size, c)
+    return x.permute(0, 1, 3, 2, 4, 5).contiguous().view(-1, size, size, c)
 
 
 def window_reverse(windows: Tensor, size: int, h: int, w: int) -> Tensor:
@@ -48,7 +47,8 @@ class WindowTokens(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         shortcut = self.norm(x.permute(0, 2, 3, 1))
-        return window_partition(shortcut, self.size), shortcut
+        windows = window_partition(shortcut, self.size)
+        return windows.view(-1, self.size * self.size, shortcut.shape[-1]), shortcut
 
 
 class WindowCrossAttention(nn.Module):
