@@ -23,8 +23,9 @@ typedef struct mien__name {
 } mien__name;
 
 typedef struct mien__gvalue {
-  mien__value v;           /* type; data of a constant; contents where shape arithmetic knows them */
-  mien__name *names;       /* ONNX names, its own first, then those of values it replaced; NULL: none */
+  mien__value v;     /* type; data of a constant; contents where shape arithmetic knows them */
+  mien__name *names; /* ONNX names, its own first, then those of values it replaced; NULL: none */
+  mien__name *last_name;
   const char *initializer; /* name of the initializer whose bytes these are; NULL: it is none */
   bool owned;              /* v.tensor.data is the graph's, freed with it; else a mapping that outlives the graph */
   mien_node_id producer;   /* MIEN_NO_NODE for inputs and constants */
@@ -85,9 +86,9 @@ typedef struct mien__graph {
   const char *name, *producer, *producer_version;
   int64_t ir_version;
   mien__opset *opsets;
-  int32_t opset_count;
+  int32_t opset_count, opset_room;
   mien__pair *metadata;
-  int32_t metadata_count;
+  int32_t metadata_count, metadata_room;
 } mien__graph;
 
 mien_status mien__graph_create(mien_env *env, mien__graph **graph, mien_error *error);
@@ -141,6 +142,8 @@ mien_status mien__graph_infer(mien__graph *g, bool fold, mien_error *error);
 /* Folds one inferred node if it can be: constant inputs, not random, results within limits.folded_bytes; or outputs whose
 ** contents are known. *folded tells. A node that fails to evaluate is an error only where it would fail at run time too. */
 mien_status mien__graph_fold_node(mien__graph *g, mien_node_id node, bool *folded, mien_error *error);
+/* A live node none of whose outputs is needed. */
+bool mien__graph_is_dead(const mien__graph *g, mien_node_id node);
 /* Removes nodes no output needs; frees data of folded constants that only recipes read. */
 mien_status mien__graph_remove_dead(mien__graph *g, mien_error *error);
 
@@ -153,7 +156,14 @@ void mien__graph_set_input(mien__graph *g, mien_node_id node, int slot, mien_val
 void mien__graph_replace_uses(mien__graph *g, mien_value from, mien_value to);
 /* A live node without readers: unlinks it, marks it and its outputs gone; outputs' went_into = `into`. */
 void mien__graph_remove_node(mien__graph *g, mien_node_id node, mien_value into);
-/* Where a value that is gone ended: follows went_into; MIEN_NO_VALUE when nowhere. */
+/* Whether live nodes or outputs read it, or it is an input. */
+static inline bool mien__value_needed(const mien__graph *g, mien_value v) {
+  const mien__gvalue *value = g->values[v];
+  return !value->gone && (value->use_count > 0 || value->output_count > 0 || value->input >= 0);
+}
+/* Takes a live node out of the use lists (it keeps its ids) and gives it another state. */
+void mien__graph_retire(mien__graph *g, mien_node_id node, mien__node_state state);
+/* Where a value that is not needed any more ended: follows went_into; MIEN_NO_VALUE when nowhere. */
 mien_value mien__graph_where(const mien__graph *g, mien_value value);
 
 /* "Conv", "mien.Conv"; into text, always terminated. */
