@@ -32,7 +32,8 @@ mien_status mien_env_create(const mien_env_options *options, mien_env **out, mie
   set_default(&l->pixels, (uint64_t)64 << 20);
   mien_env *env = o.alloc(o.alloc_context, NULL, 0, sizeof *env);
   if (!env) return mien__no_memory(error, sizeof *env);
-  *env = (mien_env){.alloc = o.alloc, .alloc_context = o.alloc_context, .limits = *l};
+  *env = (mien_env){.alloc = o.alloc, .alloc_context = o.alloc_context, .limits = *l, .host = mien__host};
+  env->host.math = mien__math_select();
   atomic_init(&env->references, 1);
   for (size_t i = 0; mien__builtin_ops[i]; i++) {
     mien_status status = mien__registry_add(env, mien__builtin_ops[i], NULL, NULL, error);

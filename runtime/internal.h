@@ -68,7 +68,7 @@ typedef struct mien__slot {
   bool optional, variadic;
   uint32_t dtypes; /* bit set of fixed or allowed dtypes, bit = mien_dtype */
 } mien__slot;
-#define MIEN__MAX_SLOTS 24
+#define MIEN__MAX_SLOTS 16
 typedef struct mien__signature {
   int in_count, out_count;
   int variable_T; /* index of variable T; -1: none */
@@ -93,6 +93,7 @@ struct mien_env {
   mien__record **records; /* sorted by domain, name, since */
   size_t record_count;
   struct mien__library *libraries; /* loaded plugins, newest first */
+  mien_host host;           /* what this env's nodes see: mien__host with the machine's kernels */
 };
 void mien__env_retain(mien_env *env);
 mien_status mien__registry_add(mien_env *env, const mien_op *records, const char *plugin, const char *plugin_version,
@@ -180,7 +181,7 @@ struct mien_node {
   void *own_scratch;            /* where scope->threads is NULL */
 };
 
-extern const mien_host mien__host;
+extern const mien_host mien__host; /* without math, which an env adds */
 
 /* Points n at its parts (not copied) and checks arity and attributes against the record. */
 mien_status mien__node_init(mien_node *n, mien__scope *scope, const mien__record *record, const char *name,
@@ -202,6 +203,10 @@ mien_status mien__node_evaluate(mien_node *n);
 mien_status mien__infer_check_types(mien_node *n, bool outputs);
 /* infer.c: dtype bound to type variable `variable` by inputs, then outputs; MIEN_NONE when open. */
 int32_t mien__infer_variable(const mien_node *n, int variable);
+/* Contents of a value in its own type, NULL where not known as numbers. */
+static inline const void *mien__contents(const mien__value *v) { return v->constant ? v->tensor.data : v->known; }
+/* host.c: packings made for this node alone. */
+void mien__private_packs_free(mien_node *n);
 /* infer.c: contents of outputs from contents of inputs. */
 mien_status mien__infer_contents(mien_node *n);
 /* select.c: kernels of this machine's instruction set. */

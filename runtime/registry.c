@@ -1,7 +1,6 @@
 /* registry.c -- the table of operators: records checked and their signatures parsed once, found by (domain, name, version). */
 #include "internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 const char *mien__domain_text(const char *domain) { return domain && *domain ? domain : "ai.onnx"; }
@@ -105,8 +104,7 @@ static int order(const char *domain_a, const char *name_a, const char *domain_b,
   return d ? d : strcmp(name_a, name_b);
 }
 
-static int record_order(const void *a, const void *b) {
-  const mien__record *x = *(mien__record *const *)a, *y = *(mien__record *const *)b;
+static int record_order(const mien__record *x, const mien__record *y) {
   int o = order(x->domain, x->op->name, y->domain, y->op->name);
   return o ? o : x->op->since - y->op->since;
 }
@@ -163,7 +161,9 @@ static mien_status add_one(mien_env *env, const mien_op *op, const char *plugin,
     mien__free(env, record);
     return mien__no_memory(error, 64);
   }
-  env->records[env->record_count++] = record;
+  size_t at = env->record_count++;
+  for (; at && record_order(records[at - 1], record) > 0; at--) records[at] = records[at - 1];
+  records[at] = record;
   return MIEN_OK;
 }
 
@@ -172,7 +172,6 @@ mien_status mien__registry_add(mien_env *env, const mien_op *ops, const char *pl
   mien_status status = MIEN_OK;
   for (const mien_op *op = ops; status == MIEN_OK && op->name; op++)
     status = add_one(env, op, plugin, plugin_version, error);
-  if (env->record_count) qsort(env->records, env->record_count, sizeof *env->records, record_order);
   return status;
 }
 

@@ -208,6 +208,10 @@ typedef struct mien_host {
   /* Infer: the contents of output i, of integer type and at most rank 1, where they follow from types alone (Shape,
   ** Size): count elements, copied, which may be symbols. Called after set_type; more than the host follows are ignored. */
   mien_status (*set_ints)(mien_node *n, int out, const int64_t *values, int64_t count);
+
+  /* Infer and prepare: the elements of input i in its own type where they are known as numbers (a constant, or what follows
+  ** from shapes alone, of any type, such as the scales of a Resize); NULL when not. */
+  const void *(*contents)(const mien_node *n, int in);
 } mien_host;
 
 /* The first member of every node is its host; the rest is the host's own. */
@@ -241,6 +245,7 @@ static inline const int64_t *mien_ints(mien_node *n, int in, int64_t *count) {
 MIEN_CHECKED static inline mien_status mien_set_ints(mien_node *n, int out, const int64_t *values, int64_t count) {
   return mien_host_of(n)->set_ints(n, out, values, count);
 }
+static inline const void *mien_contents(const mien_node *n, int in) { return mien_host_of(n)->contents(n, in); }
 static inline int64_t mien_dim(mien_node *n, char op, int64_t a, int64_t b) {
   return mien_host_of(n)->dim(n, op, a, b);
 }
