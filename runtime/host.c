@@ -139,8 +139,8 @@ static mien_status host_set_ints(mien_node *n, int out, const int64_t *values, i
   mien__value *v = n->out[out];
   int32_t dtype = v->tensor.type.dtype;
   if (mien_count(&v->tensor.type) != count)
-    return host_fail(n, MIEN_INTERNAL, "sets %lld contents of output %d, which has %lld elements", (long long)count, out,
-                     (long long)mien_count(&v->tensor.type));
+    return host_fail(n, MIEN_INTERNAL, "sets %lld contents of output %d, which has %lld elements", (long long)count,
+                     out, (long long)mien_count(&v->tensor.type));
   v->ints = mien__pool_copy(n->scope->pool, values, (size_t)count * sizeof *values);
   if (!v->ints) return host_fail(n, MIEN_NO_MEMORY, "no memory for known contents");
   v->ints_count = count;

@@ -237,7 +237,8 @@ static mien_status check_output(mien_node *n, int i) {
   char text[256];
   bool open = false;
   for (int d = 0; d < t->rank; d++) {
-    if (mien_is_symbol(t->dim[d])) open = true;
+    if (mien_is_symbol(t->dim[d]))
+      open = true;
     else if (t->dim[d] < 0)
       return mien_fail(n, MIEN_INVALID_MODEL, "output %d has negative size: %s", i,
                        mien__type_text(t, n->scope->symbols, text, sizeof text));
@@ -260,8 +261,10 @@ static mien_status unknown_outputs(mien_node *n) {
     if (!n->out[i]) continue;
     const mien__slot *slot = slot_of(s->out, s->out_count, i);
     mien_type t = {.rank = -1};
-    if (slot->variable >= 0) t.dtype = mien__infer_variable(n, slot->variable);
-    else if (slot->dtypes && (slot->dtypes & (slot->dtypes - 1)) == 0) t.dtype = __builtin_ctz(slot->dtypes);
+    if (slot->variable >= 0)
+      t.dtype = mien__infer_variable(n, slot->variable);
+    else if (slot->dtypes && (slot->dtypes & (slot->dtypes - 1)) == 0)
+      t.dtype = __builtin_ctz(slot->dtypes);
     n->out[i]->tensor.type = t;
   }
   return MIEN_OK;

@@ -93,7 +93,7 @@ struct mien_env {
   mien__record **records; /* sorted by domain, name, since */
   size_t record_count;
   struct mien__library *libraries; /* loaded plugins, newest first */
-  mien_host host;           /* what this env's nodes see: mien__host with the machine's kernels */
+  mien_host host;                  /* what this env's nodes see: mien__host with the machine's kernels */
 };
 void mien__env_retain(mien_env *env);
 mien_status mien__registry_add(mien_env *env, const mien_op *records, const char *plugin, const char *plugin_version,
@@ -144,7 +144,7 @@ typedef struct mien__value {
   bool constant;
   int64_t *ints; /* known contents, may hold symbols; NULL: not known (constants: asked for lazily) */
   int64_t ints_count;
-  const void *known;      /* contents in the type's own form that follow from shapes and constants; NULL: not known. A value
+  const void *known; /* contents in the type's own form that follow from shapes and constants; NULL: not known. A value
                              that is known need not be computed at run time */
 } mien__value;
 
@@ -178,7 +178,7 @@ struct mien_node {
   size_t scratch_bytes; /* per thread */
   bool prepared;
   struct mien__private_pack *packs; /* where scope->plan is NULL */
-  void *own_scratch;            /* where scope->threads is NULL */
+  void *own_scratch;                /* where scope->threads is NULL */
 };
 
 extern const mien_host mien__host; /* without math, which an env adds */

@@ -5,8 +5,8 @@
 
 /* ---- init: arity and attributes against the record */
 
-static mien_status check_arity(mien_node *n, const char *what, const mien__slot *slots, int slot_count, mien__value **have,
-                               int count) {
+static mien_status check_arity(mien_node *n, const char *what, const mien__slot *slots, int slot_count,
+                               mien__value **have, int count) {
   bool variadic = slot_count && slots[slot_count - 1].variadic;
   if (count > slot_count && !variadic)
     return mien_fail(n, MIEN_INVALID_MODEL, "has %d %ss, expected at most %d", count, what, slot_count);
@@ -32,7 +32,8 @@ static mien_status check_attrs(mien_node *n) {
     const mien_attr *a = find_attr(op, v->name);
     if (!a) return mien_fail(n, MIEN_INVALID_MODEL, "has attribute '%s', which it does not know", v->name);
     if (a->kind != v->kind)
-      return mien_fail(n, MIEN_INVALID_MODEL, "attribute '%s' is of kind '%c', expected '%c'", v->name, v->kind, a->kind);
+      return mien_fail(n, MIEN_INVALID_MODEL, "attribute '%s' is of kind '%c', expected '%c'", v->name, v->kind,
+                       a->kind);
     for (int j = 0; j < i; j++)
       if (strcmp(n->attrs[j].name, v->name) == 0)
         return mien_fail(n, MIEN_INVALID_MODEL, "has attribute '%s' twice", v->name);
@@ -49,9 +50,16 @@ static mien_status check_attrs(mien_node *n) {
 mien_status mien__node_init(mien_node *n, mien__scope *scope, const mien__record *record, const char *name,
                             const mien__attr_value *attrs, int attr_count, mien__value **in, int in_count,
                             mien__value **out, int out_count) {
-  *n = (mien_node){.host = &scope->env->host, .record = record, .scope = scope, .name = name ? name : "",
-                   .attrs = attrs, .attr_count = attr_count, .in_count = in_count, .out_count = out_count,
-                   .in = in, .out = out};
+  *n = (mien_node){.host = &scope->env->host,
+                   .record = record,
+                   .scope = scope,
+                   .name = name ? name : "",
+                   .attrs = attrs,
+                   .attr_count = attr_count,
+                   .in_count = in_count,
+                   .out_count = out_count,
+                   .in = in,
+                   .out = out};
   const mien__signature *s = &record->signature;
   MIEN_TRY(check_arity(n, "input", s->in, s->in_count, in, in_count));
   MIEN_TRY(check_arity(n, "output", s->out, s->out_count, out, out_count));
@@ -141,7 +149,8 @@ mien_status mien__node_evaluate(mien_node *n) {
   mien__node_clear(n);
   for (int i = 0; i < n->out_count; i++) {
     if (!n->out[i]) continue;
-    if (status == MIEN_OK) n->out[i]->constant = true;
+    if (status == MIEN_OK)
+      n->out[i]->constant = true;
     else {
       mien__free(n->scope->env, n->out[i]->tensor.data);
       n->out[i]->tensor.data = NULL;

@@ -67,7 +67,8 @@ mien_status mien_env_load_plugin(mien_env *env, const char *path, mien_error *er
   for (library *other = env->libraries; other; other = other->next)
     if (other->plugin == plugin || strcmp(other->plugin->name, plugin->name) == 0) {
       if (other->plugin != plugin)
-        status = mien__fail(error, MIEN_PLUGIN, "plugin '%s': a plugin named '%s' is loaded already", path, plugin->name);
+        status =
+            mien__fail(error, MIEN_PLUGIN, "plugin '%s': a plugin named '%s' is loaded already", path, plugin->name);
       goto done; /* the same library again is no error */
     }
   l = mien__alloc(env, sizeof *l);

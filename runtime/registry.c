@@ -9,8 +9,8 @@ const char *mien__domain_text(const char *domain) { return domain && *domain ? d
 
 typedef struct reader {
   const char *at;
-  char variable[8][8];    /* names of type variables */
-  uint32_t allowed[8];    /* their sets; 0: not stated */
+  char variable[8][8]; /* names of type variables */
+  uint32_t allowed[8]; /* their sets; 0: not stated */
   int variables;
 } reader;
 
@@ -65,7 +65,8 @@ static bool read_slot(reader *r, mien__slot *slot) {
 
 static bool read_slots(reader *r, mien__slot *slots, int *count) {
   for (skip_spaces(r); *r->at && strncmp(r->at, "->", 2) != 0; skip_spaces(r)) {
-    if (*count == MIEN__MAX_SLOTS || (*count && slots[*count - 1].variadic) || !read_slot(r, &slots[*count])) return false;
+    if (*count == MIEN__MAX_SLOTS || (*count && slots[*count - 1].variadic) || !read_slot(r, &slots[*count]))
+      return false;
     ++*count;
     skip_spaces(r);
     if (*r->at == ',') r->at++;
@@ -154,7 +155,8 @@ static mien_status add_one(mien_env *env, const mien_op *op, const char *plugin,
   if (defect) {
     mien__free(env, record);
     return mien__fail(error, plugin ? MIEN_PLUGIN : MIEN_INTERNAL, "operator %s.%s of %s%s has %s",
-                      mien__domain_text(op->domain), op->name, plugin ? "plugin " : "mien", plugin ? plugin : "", defect);
+                      mien__domain_text(op->domain), op->name, plugin ? "plugin " : "mien", plugin ? plugin : "",
+                      defect);
   }
   record->dtypes = list_dtypes(env, op);
   if (!record->dtypes) {
@@ -206,8 +208,10 @@ const mien__record *mien__registry_find(const mien_env *env, const char *domain,
   while (low < high) {
     size_t middle = low + (high - low) / 2;
     const mien__record *r = env->records[middle];
-    if (order(r->domain, r->op->name, domain, name) < 0) low = middle + 1;
-    else high = middle;
+    if (order(r->domain, r->op->name, domain, name) < 0)
+      low = middle + 1;
+    else
+      high = middle;
   }
   if (known) *known = false;
   for (; low < env->record_count; low++) {
@@ -224,7 +228,13 @@ size_t mien_env_op_count(const mien_env *env) { return env ? env->record_count :
 mien_status mien_env_op(const mien_env *env, size_t index, mien_op_info *info) {
   if (!env || !info || index >= env->record_count) return MIEN_INVALID_ARGUMENT;
   const mien__record *r = env->records[index];
-  *info = (mien_op_info){.domain = r->domain, .name = r->op->name, .signature = r->op->signature, .doc = r->op->doc,
-                         .plugin = r->plugin, .since = r->op->since, .until = r->op->until, .dtypes = r->dtypes};
+  *info = (mien_op_info){.domain = r->domain,
+                         .name = r->op->name,
+                         .signature = r->op->signature,
+                         .doc = r->op->doc,
+                         .plugin = r->plugin,
+                         .since = r->op->since,
+                         .until = r->op->until,
+                         .dtypes = r->dtypes};
   return MIEN_OK;
 }

@@ -19,9 +19,9 @@ typedef struct poly {
 } poly;
 
 typedef struct atom {
-  char kind;        /* 'n' named, 'a' anonymous, '/' '%' 'm' 'M' */
+  char kind; /* 'n' named, 'a' anonymous, '/' '%' 'm' 'M' */
   const char *name;
-  int64_t a, b;     /* operands of the others */
+  int64_t a, b; /* operands of the others */
 } atom;
 
 struct mien__symbols {
@@ -96,14 +96,14 @@ static void *grown(mien__pool *pool, const void *old, int32_t used, int32_t *roo
 /* The code of a polynomial; a number where it is one. */
 static int64_t intern(mien__symbols *s, const poly *p) {
   if (p->count == 0) return 0;
-  if (p->count == 1 && p->term[0].count == 0)
-    return mien_is_symbol(p->term[0].factor) ? ANONYMOUS : p->term[0].factor;
+  if (p->count == 1 && p->term[0].count == 0) return mien_is_symbol(p->term[0].factor) ? ANONYMOUS : p->term[0].factor;
   if (s->poly_count * 2 >= s->slot_count && !grow_slots(s)) return ANONYMOUS;
   uint64_t at = hash_poly(p), mask = (uint64_t)(s->slot_count - 1);
   for (; s->slots[at & mask]; at++)
     if (poly_equal(s->polys[s->slots[at & mask] - 1], p)) return code_of(s->slots[at & mask] - 1);
   if (s->poly_count == s->poly_room) {
-    void *polys = s->poly_room < INT32_MAX / 4 ? grown(s->pool, s->polys, s->poly_count, &s->poly_room, sizeof *s->polys) : NULL;
+    void *polys =
+        s->poly_room < INT32_MAX / 4 ? grown(s->pool, s->polys, s->poly_count, &s->poly_room, sizeof *s->polys) : NULL;
     if (!polys) return ANONYMOUS;
     s->polys = polys;
   }
@@ -143,7 +143,8 @@ static int64_t atom_make(mien__symbols *s, atom what) {
       if (what.kind != 'n' || strcmp(a->name, what.name) == 0) return atom_code(s, i);
     }
   if (s->atom_count == s->atom_room) {
-    void *atoms = s->atom_room < INT32_MAX / 4 ? grown(s->pool, s->atoms, s->atom_count, &s->atom_room, sizeof *s->atoms) : NULL;
+    void *atoms =
+        s->atom_room < INT32_MAX / 4 ? grown(s->pool, s->atoms, s->atom_count, &s->atom_room, sizeof *s->atoms) : NULL;
     if (!atoms) return ANONYMOUS;
     s->atoms = atoms;
   }
@@ -204,8 +205,10 @@ static bool divide_term(const term *t, const term *d, term *out) {
   *out = (term){.factor = t->factor / d->factor};
   int v = 0;
   for (int u = 0; u < t->count; u++)
-    if (v < d->count && d->atom[v] == t->atom[u]) v++;
-    else out->atom[out->count++] = t->atom[u];
+    if (v < d->count && d->atom[v] == t->atom[u])
+      v++;
+    else
+      out->atom[out->count++] = t->atom[u];
   return v == d->count;
 }
 
@@ -297,7 +300,8 @@ int64_t mien__dim(mien__symbols *s, char op, int64_t a, int64_t b) {
     case 'm':
     case 'M':
       if (constant_difference(&x, &y, &difference)) return (difference < 0) == (op == 'm') ? a : b;
-      return a < b ? atom_make(s, (atom){.kind = op, .a = a, .b = b}) : atom_make(s, (atom){.kind = op, .a = b, .b = a});
+      return a < b ? atom_make(s, (atom){.kind = op, .a = a, .b = b})
+                   : atom_make(s, (atom){.kind = op, .a = b, .b = a});
   }
   return mien__symbol_new(s);
 }
@@ -342,7 +346,8 @@ static size_t print(const mien__symbols *s, int64_t dim, char *text, size_t size
     const char *sign = i && t->factor >= 0 ? "+" : "";
     if (t->count == 0 || (t->factor != 1 && t->factor != -1))
       at += (size_t)snprintf(text + at, size - at, "%s%lld%s", sign, (long long)t->factor, t->count ? "*" : "");
-    else at += (size_t)snprintf(text + at, size - at, "%s", t->factor < 0 ? "-" : sign);
+    else
+      at += (size_t)snprintf(text + at, size - at, "%s", t->factor < 0 ? "-" : sign);
     for (int j = 0; j < t->count && at < size; j++) {
       if (j) at += (size_t)snprintf(text + at, size - at, "*");
       if (at < size) at += print_atom(s, t->atom[j], text + at, size - at, depth);

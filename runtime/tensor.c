@@ -16,8 +16,10 @@ mien_status mien__type_size(const mien_env *env, const mien_type *type, int64_t 
     if (type->dim[i] < 0)
       return mien__fail(error, MIEN_INVALID_ARGUMENT, "type %s has no size",
                         mien__type_text(type, NULL, text, sizeof text));
-    if (type->dim[i] == 0) empty = true;
-    else fits = fits && mien__mul(n, (size_t)type->dim[i], &n);
+    if (type->dim[i] == 0)
+      empty = true;
+    else
+      fits = fits && mien__mul(n, (size_t)type->dim[i], &n);
   }
   /* Dims whose product overflows are refused even beside a 0: strides are computed from them. */
   if (!fits || !mien__mul(n, mien_dtype_size(type->dtype), &total) || total > env->limits.tensor_bytes)
@@ -32,9 +34,9 @@ const char *mien__type_text(const mien_type *type, const mien__symbols *symbols,
   static const char *const nests[] = {"", "sequence ", "optional ", "map "};
   size_t at = 0;
   text[0] = 0;
-#define APPEND(...)                                                  \
-  do {                                                               \
-    int n_ = snprintf(text + at, size - at, __VA_ARGS__);            \
+#define APPEND(...)                                                      \
+  do {                                                                   \
+    int n_ = snprintf(text + at, size - at, __VA_ARGS__);                \
     at = n_ < 0 || (size_t)n_ >= size - at ? size - 1 : at + (size_t)n_; \
   } while (0)
   for (int i = 0; i < 3 && type->nest[i] != MIEN_TENSOR; i++) APPEND("%s", nests[type->nest[i] & 3]);
