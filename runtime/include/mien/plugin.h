@@ -114,7 +114,15 @@ typedef struct mien_epilogue {
   const float *residual; /* element (i, j) at residual[i * residual_stride + j] */
   int64_t residual_stride;
   bool act_last;
+  int64_t residual_step; /* element (i, j) at residual[i * residual_stride + j * residual_step]; 0 means 1 */
 } mien_epilogue;
+
+/* The left operand of a product as pieces: row i is `count` pieces of `length` elements, `step` apart; element r of piece t is
+** rows[t * stride + i][r * step]. A convolution's row is a pixel, a piece its channels under one tap of the window. */
+typedef struct mien_pieces {
+  const float *const *rows;
+  int64_t stride, count, length, step;
+} mien_pieces;
 
 /* Attention for one batch of heads, fp32. softmax(scale * Q K^T + bias) V, written in the caller's layout:
 ** row i of head h in batch b starts at data[b * batch + h * head + i * row] and is contiguous. */
@@ -151,6 +159,11 @@ typedef struct mien_math {
   /* One row: y = (x - mean) / sqrt(var + epsilon) * gamma + beta; gamma, beta may be NULL. */
   void (*layer_norm)(const float *x, const float *gamma, const float *beta, float epsilon, float *y, int64_t count,
                      float *mean, float *inv_std);
+  /* gemm with A in pieces, k = count * length, and element (i, j) of C at c[i * c_row + j * c_column]. */
+  void (*gemm_pieces)(int64_t m, int64_t n, const mien_pieces *a, const float *packed, float *c, int64_t c_row,
+                      int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e);
+  /* C[i, j] = epilogue(sum over t of piece t of row i, element j, times w[t * length + j]); step 1. */
+  void (*depthwise)(int64_t m, const mien_pieces *a, const float *w, float *c, int64_t c_row, const mien_epilogue *e);
 } mien_math;
 
 /* Services for operators. `size` says how much of the table this host has. */
