@@ -1,0 +1,21 @@
+/* Erf: Y[i] = the error function of X[i].  ai.onnx 13, 9.
+** Integers are computed in double and truncated. */
+#include "ops/loop.h"
+#include <tgmath.h>
+
+#define erf_of(C, x) ((C) _Generic((x), float : erf((float)(x)), default : erf((double)(x))))
+#define erf_one(C, s, x) erf_of(C, x)
+MIEN_UNARY(erf_one, void, MIEN_NUMBERS)
+MIEN_COST(erf_one, 8)
+
+const mien_op mien_ops_Erf[] = {
+    {.name = "Erf",
+     .since = 9,
+     .signature = "X:T -> Y:T",
+     .kernels = erf_one_kernels,
+     .infer = mien_infer_same,
+     .prepare = erf_one_prepare,
+     .flags = MIEN_OP_IN_PLACE,
+     .doc = "Y[i] = the error function of X[i]"},
+    {.name = NULL},
+};

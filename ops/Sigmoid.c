@@ -1,0 +1,20 @@
+/* Sigmoid: Y[i] = 1 / (1 + exp(-X[i])).  ai.onnx 13, 6. */
+#include "ops/loop.h"
+#include <tgmath.h>
+
+#define sigmoid(C, s, x) ((C)1 / ((C)1 + exp(-(x))))
+MIEN_UNARY_ACTIVATION(sigmoid, void, MIEN_ACT_SIGMOID)
+MIEN_KERNELS(sigmoid, MIEN_FLOATS)
+MIEN_COST(sigmoid, 2)
+
+const mien_op mien_ops_Sigmoid[] = {
+    {.name = "Sigmoid",
+     .since = 6,
+     .signature = "X:T -> Y:T",
+     .kernels = sigmoid_kernels,
+     .infer = mien_infer_same,
+     .prepare = sigmoid_prepare,
+     .flags = MIEN_OP_IN_PLACE,
+     .doc = "Y[i] = 1 / (1 + exp(-X[i]))"},
+    {.name = NULL},
+};
