@@ -68,7 +68,7 @@ static inline int64_t shape_element(const mien_tensor *t, int64_t i) {
   return t->type.dtype == MIEN_I32 ? ((const int32_t *)t->data)[i] : ((const int64_t *)t->data)[i];
 }
 
-/* In run, where the memory of every input is there. Of type i32 or i64. */
+/* In run, where every input has its data. Of type i32 or i64. */
 static inline mien_status shape_list_run(mien_node *n, int i, const char *what, shape_list *list) {
   memset(list, 0, sizeof *list);
   if (i >= mien_in_count(n) || !mien_in(n, i)) return MIEN_OK;
