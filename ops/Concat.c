@@ -3,7 +3,7 @@
 
 static mien_status concat_infer(mien_node *n) {
   mien_type y = mien_in(n, 0)->type;
-  int axis;
+  int axis = 0;
   MIEN_TRY(shape_axis(n, mien_attr_i(n, "axis"), y.rank, &axis));
   for (int k = 1; k < mien_in_count(n); k++) {
     const mien_type *x = &mien_in(n, k)->type;
@@ -33,7 +33,7 @@ static mien_status concat_prepare(mien_node *n) {
 static mien_status concat_run(mien_node *n, int64_t begin, int64_t end) {
   const mien_type *y = &mien_out(n, 0)->type;
   size_t size = mien_dtype_bytes(y->dtype);
-  int axis;
+  int axis = 0;
   MIEN_TRY(shape_axis(n, mien_attr_i(n, "axis"), y->rank, &axis));
   int64_t row = shape_elements(y, axis, y->rank), start = 0;
   if (begin >= end) return MIEN_OK;

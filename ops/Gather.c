@@ -3,7 +3,7 @@
 
 static mien_status gather_infer(mien_node *n) {
   const mien_type *x = &mien_in(n, 0)->type, *at = &mien_in(n, 1)->type;
-  int axis;
+  int axis = 0;
   MIEN_TRY(shape_axis(n, mien_attr_i(n, "axis"), x->rank, &axis));
   int rank = x->rank + at->rank - 1;
   if (rank > MIEN_MAX_RANK)
@@ -18,7 +18,7 @@ static mien_status gather_infer(mien_node *n) {
 /* An item is one slice: an index of the dimensions before the axis with one element of indices. */
 static mien_status gather_prepare(mien_node *n) {
   const mien_type *x = &mien_in(n, 0)->type;
-  int axis;
+  int axis = 0;
   MIEN_TRY(shape_axis(n, mien_attr_i(n, "axis"), x->rank, &axis));
   int64_t inner = shape_elements(x, axis + 1, x->rank);
   mien_work(n, shape_elements(x, 0, axis) * mien_count(&mien_in(n, 1)->type), 3 + 0.3 * (double)inner);
@@ -27,7 +27,7 @@ static mien_status gather_prepare(mien_node *n) {
 
 static mien_status gather_run(mien_node *n, int64_t begin, int64_t end) {
   const mien_tensor *x = mien_in(n, 0), *indices = mien_in(n, 1);
-  int axis;
+  int axis = 0;
   MIEN_TRY(shape_axis(n, mien_attr_i(n, "axis"), x->type.rank, &axis));
   int64_t d = x->type.dim[axis], count = mien_count(&indices->type);
   size_t bytes = (size_t)shape_elements(&x->type, axis + 1, x->type.rank) * mien_dtype_bytes(x->type.dtype);

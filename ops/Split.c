@@ -4,7 +4,7 @@
 
 static mien_status split_by(mien_node *n, const int64_t *values, int64_t count, bool given, bool uneven) {
   const mien_type *x = &mien_in(n, 0)->type;
-  int axis, outputs = mien_out_count(n);
+  int axis = 0, outputs = mien_out_count(n);
   int64_t sum = 0;
   MIEN_TRY(shape_axis(n, mien_attr_i(n, "axis"), x->rank, &axis));
   int64_t whole = x->dim[axis], part = mien_dim(n, uneven ? 'c' : '/', whole, outputs);
@@ -93,7 +93,7 @@ static int64_t split_piece(const mien_node *n, int k, int axis) {
 static mien_status split_run(mien_node *n, int64_t begin, int64_t end) {
   const mien_tensor *x = mien_in(n, 0);
   size_t size = mien_dtype_bytes(x->type.dtype);
-  int axis;
+  int axis = 0;
   MIEN_TRY(shape_axis(n, mien_attr_i(n, "axis"), x->type.rank, &axis));
   int64_t inner = shape_elements(&x->type, axis + 1, x->type.rank), row = x->type.dim[axis] * inner, start = 0;
   if (begin >= end) return MIEN_OK;
