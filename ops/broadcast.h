@@ -292,6 +292,11 @@ static inline mien_status mien_variadic_run(mien_node *n, int64_t begin, int64_t
   return MIEN_OK;
 }
 
+static inline mien_status mien_prepare_variadic(mien_node *n) {
+  mien_work(n, mien_count(&mien_out(n, 0)->type), 0.5 * mien_in_count(n));
+  return MIEN_OK;
+}
+
 #define MIEN_VARIADIC_ONE(D, T, C, K, op, last)                                                \
   static void op##_take_##D(void *accs, const void *xs, bool one, bool first, int64_t count) { \
     C *acc = accs;                                                                             \

@@ -1,0 +1,18 @@
+/* BitwiseAnd: C[i] = the bits that A[i] and B[i] share, stretched to one shape.  ai.onnx 18. */
+#include "ops/broadcast.h"
+
+#define bitwise_and(C, s, x, y) ((C)((x) & (y)))
+MIEN_BINARY(bitwise_and, mien_broadcast, MIEN_INTS)
+
+const mien_op mien_ops_BitwiseAnd[] = {
+    {.name = "BitwiseAnd",
+     .since = 18,
+     .signature = "A:T, B:T -> C:T",
+     .kernels = bitwise_and_kernels,
+     .state = sizeof(mien_broadcast),
+     .infer = mien_infer_broadcast,
+     .prepare = mien_prepare_broadcast,
+     .flags = MIEN_OP_IN_PLACE | MIEN_OP_COMMUTATIVE,
+     .doc = "C[i] = the bits that A[i] and B[i] share, stretched to one shape"},
+    {.name = NULL},
+};

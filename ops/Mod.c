@@ -1,0 +1,59 @@
+/* Mod: C[i] = the remainder of A[i] / B[i], stretched to one shape.  ai.onnx 13, 10.
+** fmod 1: with the sign of A, as C's fmod and %; fmod 0 (integers only): with the sign of B, as Python's. An integer's
+** remainder by zero is an error. */
+#include "ops/broadcast.h"
+#include <tgmath.h>
+
+typedef struct {
+  mien_broadcast at;
+  bool fmod;
+} mod_state;
+
+#define mod_never(C, x, y) false
+#define mod_by_zero(C, x, y) ((y) == 0)
+#define MOD_WHY "integer remainder by zero"
+#define mod_floats(C, s, x, y) fmod((x), (y))
+#define mod_unsigned(C, s, x, y) ((C)((x) % ((y) == 0 ? (C)1 : (y))))
+/* By -1 the remainder is 0, and the smallest number must not reach %. */
+#define mod_rest(C, x, y) ((C)((y) == 0 || (y) == -1 ? 0 : (x) % (y)))
+#define mod_signed(C, s, x, y) \
+  ((C)(mod_rest(C, x, y) + (!(s)->fmod && mod_rest(C, x, y) != 0 && (mod_rest(C, x, y) < 0) != ((y) < 0) ? (y) : 0)))
+
+MIEN_FLOATS(MIEN_BINARY_SAME, mod_floats, mod_state, mod_never, "")
+MIEN_UNSIGNED(MIEN_BINARY_SAME, mod_unsigned, mod_state, mod_by_zero, MOD_WHY)
+MIEN_SIGNED(MIEN_BINARY_SAME, mod_signed, mod_state, mod_by_zero, MOD_WHY)
+static const mien_kernel mod_kernels[] = {MIEN_FLOATS(MIEN_ROW, mod_floats) MIEN_UNSIGNED(MIEN_ROW, mod_unsigned)
+                                              MIEN_SIGNED(MIEN_ROW, mod_signed){MIEN_NONE, NULL}};
+
+static mien_status mod_infer(mien_node *n) {
+  const int32_t dtype = mien_in(n, 0)->type.dtype;
+  const bool is_float = dtype == MIEN_F32 || dtype == MIEN_F64 || dtype == MIEN_F16 || dtype == MIEN_BF16;
+  if (is_float && mien_attr_i(n, "fmod") == 0)
+    return mien_fail(n, MIEN_INVALID_MODEL, "fmod is 0, expected 1 for floating-point operands");
+  return mien_infer_broadcast(n);
+}
+
+static mien_status mod_prepare(mien_node *n) {
+  mod_state *s = mien_state(n);
+  s->fmod = mien_attr_i(n, "fmod") != 0;
+  return mien_prepare_broadcast(n);
+}
+
+static int64_t mod_dim(mien_node *n, int64_t a, int64_t b) { return mien_dim(n, '%', a, b); }
+
+static const mien_attr mod_attrs[] = {{.name = "fmod", .kind = 'i', .i = 0}, {.name = NULL}};
+
+const mien_op mien_ops_Mod[] = {
+    {.name = "Mod",
+     .since = 10,
+     .signature = "A:T, B:T -> C:T",
+     .attrs = mod_attrs,
+     .kernels = mod_kernels,
+     .state = sizeof(mod_state),
+     .infer = mod_infer,
+     .prepare = mod_prepare,
+     .flags = MIEN_OP_IN_PLACE,
+     .dim_eval = mod_dim,
+     .doc = "C[i] = the remainder of A[i] / B[i], stretched to one shape"},
+    {.name = NULL},
+};
