@@ -34,12 +34,15 @@ static bool fold_plain(const mien_type *type) { return !type->nest[0] && type->d
 const int64_t *mien__graph_ints(mien__graph *g, mien_value value, int64_t *count) {
   mien__value *v = &g->values[value]->v;
   *count = 0;
-  if (!v->ints && v->constant && v->tensor.data && fold_plain(&v->tensor.type) && fold_integer(v->tensor.type.dtype)) {
+  const void *contents = mien__contents(v);
+  if (!v->ints && contents && fold_plain(&v->tensor.type) && fold_integer(v->tensor.type.dtype)) {
     int64_t elements = mien_count(&v->tensor.type);
     if (elements < 0 || elements > MIEN__MAX_INTS) return NULL;
     int64_t *ints = mien__pool_alloc(&g->pool, ((size_t)elements + 1) * sizeof *ints);
     if (!ints) return NULL;
-    for (int64_t i = 0; i < elements; i++) ints[i] = mien__tensor_i64(&v->tensor, i);
+    mien_tensor view = v->tensor;
+    view.data = (void *)(uintptr_t)contents;
+    for (int64_t i = 0; i < elements; i++) ints[i] = mien__tensor_i64(&view, i);
     v->ints = ints;
     v->ints_count = elements;
   }
@@ -124,38 +127,26 @@ static mien_status fold_evaluate(mien__graph *g, mien_node_id node, bool *folded
 
 /* ---- values whose contents shape arithmetic knows */
 
-static void fold_store(mien_tensor *t, int64_t i, int64_t x) {
-  switch (t->type.dtype) {
-    case MIEN_BOOL: ((uint8_t *)t->data)[i] = x != 0; break;
-    case MIEN_I8:
-    case MIEN_U8: ((uint8_t *)t->data)[i] = (uint8_t)x; break;
-    case MIEN_I16:
-    case MIEN_U16: ((uint16_t *)t->data)[i] = (uint16_t)x; break;
-    case MIEN_I32:
-    case MIEN_U32: ((uint32_t *)t->data)[i] = (uint32_t)x; break;
-    default: ((uint64_t *)t->data)[i] = (uint64_t)x; break;
-  }
-}
-
 static bool fold_known(const mien__value *v) {
-  if (v->constant || !v->ints || !fold_plain(&v->tensor.type) || !fold_integer(v->tensor.type.dtype)) return false;
-  if (mien_count(&v->tensor.type) != v->ints_count) return false;
-  for (int64_t i = 0; i < v->ints_count; i++)
-    if (mien_is_symbol(v->ints[i])) return false;
-  return true;
+  return !v->constant && v->known && fold_plain(&v->tensor.type) && mien_count(&v->tensor.type) >= 0;
 }
 
 static mien_status fold_contents(mien__graph *g, mien_value value, mien_error *error) {
-  const mien__value *known = &g->values[value]->v;
+  const mien__value *v = &g->values[value]->v;
   mien_tensor tensor;
   mien_value constant;
-  MIEN_TRY(mien__tensor_alloc(g->env, &known->tensor.type, &tensor, error));
-  for (int64_t i = 0; i < known->ints_count; i++) fold_store(&tensor, i, known->ints[i]);
+  int64_t count;
+  size_t bytes;
+  MIEN_TRY(mien__type_size(g->env, &v->tensor.type, &count, &bytes, error));
+  MIEN_TRY(mien__tensor_alloc(g->env, &v->tensor.type, &tensor, error));
+  if (bytes) memcpy(tensor.data, v->known, bytes);
   mien_status status = mien__graph_add_constant(g, NULL, &tensor, true, false, &constant, error);
   if (status != MIEN_OK) {
     mien__free(g->env, tensor.data);
     return status;
   }
+  g->values[constant]->v.ints = v->ints;
+  g->values[constant]->v.ints_count = v->ints_count;
   mien__graph_replace_uses(g, value, constant);
   return MIEN_OK;
 }

@@ -253,9 +253,9 @@ static mien_status graph_check_outputs(mien__graph *g, const char *name, const m
   return MIEN_OK;
 }
 
-mien_status mien__graph_add_node(mien__graph *g, const mien__record *record, int64_t opset, const char *name,
-                                 const mien__attr_value *attrs, int attr_count, const mien_value *in, int in_count,
-                                 const mien_value *out, int out_count, mien_node_id *node, mien_error *error) {
+mien_status mien__graph_add_detached(mien__graph *g, const mien__record *record, int64_t opset, const char *name,
+                                     const mien__attr_value *attrs, int attr_count, const mien_value *in, int in_count,
+                                     const mien_value *out, int out_count, mien_node_id *node, mien_error *error) {
   if (!name) name = "";
   if ((uint32_t)g->live_count >= g->env->limits.nodes)
     return mien__fail(error, MIEN_LIMIT, "the graph has more than %u nodes", g->env->limits.nodes);
@@ -285,10 +285,9 @@ mien_status mien__graph_add_node(mien__graph *g, const mien__record *record, int
   n->in = ids;
   n->out = ids + in_count;
   n->uses = uses;
+  n->state = MIEN__NODE_DETACHED;
   mien_node_id id = g->node_count++;
   g->nodes[id] = n;
-  g->live_count++;
-  for (int i = 0; i < in_count; i++) graph_link(g, id, i, in[i]);
   for (int i = 0; i < out_count; i++) {
     if (out[i] == MIEN_NO_VALUE) continue;
     g->values[out[i]]->producer = id;
@@ -296,4 +295,28 @@ mien_status mien__graph_add_node(mien__graph *g, const mien__record *record, int
   }
   *node = id;
   return MIEN_OK;
+}
+
+void mien__graph_attach(mien__graph *g, mien_node_id node) {
+  mien__gnode *n = g->nodes[node];
+  for (int i = 0; i < n->n.in_count; i++) graph_link(g, node, i, n->in[i]);
+  n->state = MIEN__NODE_LIVE;
+  g->live_count++;
+}
+
+mien_status mien__graph_add_node(mien__graph *g, const mien__record *record, int64_t opset, const char *name,
+                                 const mien__attr_value *attrs, int attr_count, const mien_value *in, int in_count,
+                                 const mien_value *out, int out_count, mien_node_id *node, mien_error *error) {
+  MIEN_TRY(
+      mien__graph_add_detached(g, record, opset, name, attrs, attr_count, in, in_count, out, out_count, node, error));
+  mien__graph_attach(g, *node);
+  return MIEN_OK;
+}
+
+void mien__graph_truncate(mien__graph *g, int32_t value_count, int32_t node_count) {
+  while (g->node_count > node_count) mien__node_clear(&g->nodes[--g->node_count]->n);
+  while (g->value_count > value_count) {
+    mien__gvalue *v = g->values[--g->value_count];
+    if (v->owned) mien_tensor_clear(g->env, &v->v.tensor);
+  }
 }

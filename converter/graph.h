@@ -55,6 +55,8 @@ typedef struct mien__gnode {
   mien_value *out; /* n.out_count, MIEN_NO_VALUE where unused */
   mien__use *uses; /* n.in_count */
   mien__node_state state;
+  int32_t rank;  /* no larger than that of any reader (equal ones allowed); see mien__graph_rank */
+  uint32_t mark; /* for walks: seen in walk number `mark` */
 } mien__gnode;
 
 typedef struct mien__graph_port {
@@ -80,6 +82,7 @@ typedef struct mien__graph {
   mien__gnode **nodes;
   int32_t value_count, node_count, value_room, node_room;
   int32_t live_count; /* nodes with state LIVE */
+  uint32_t walk;      /* number of the last walk that marked nodes */
   mien__graph_port *inputs, *outputs;
   int32_t input_count, output_count, input_room, output_room;
   /* What import knows of the model; strings in the pool. */
@@ -124,6 +127,13 @@ mien_status mien__graph_set_constant(mien__graph *g, mien_value value, const mie
 mien_status mien__graph_add_node(mien__graph *g, const mien__record *record, int64_t opset, const char *name,
                                  const mien__attr_value *attrs, int attr_count, const mien_value *in, int in_count,
                                  const mien_value *out, int out_count, mien_node_id *node, mien_error *error);
+/* The same in state DETACHED: nothing in the graph reads or knows it but its outputs. attach makes it live. */
+mien_status mien__graph_add_detached(mien__graph *g, const mien__record *record, int64_t opset, const char *name,
+                                     const mien__attr_value *attrs, int attr_count, const mien_value *in, int in_count,
+                                     const mien_value *out, int out_count, mien_node_id *node, mien_error *error);
+void mien__graph_attach(mien__graph *g, mien_node_id node);
+/* Takes back everything that was added from these numbers on (none of it attached). */
+void mien__graph_truncate(mien__graph *g, int32_t value_count, int32_t node_count);
 /* declared may be NULL. */
 mien_status mien__graph_add_output(mien__graph *g, const char *name, mien_value value, const mien_type *declared,
                                    mien_error *error);
@@ -134,6 +144,10 @@ mien_status mien__graph_add_name(mien__graph *g, mien_value value, const char *n
 /* Live nodes, producers before readers, deterministic, in linear time. `order` (env memory, freed with mien__free) gets
 ** g->live_count ids. MIEN_INVALID_MODEL names the nodes of a cycle, or a value that is read and that nobody produces. */
 mien_status mien__graph_order(mien__graph *g, mien_node_id **order, mien_error *error);
+/* Numbers all nodes in order. Whoever adds edges later keeps `rank` right by mien__graph_raise. */
+mien_status mien__graph_rank(mien__graph *g, mien_error *error);
+/* Use lists, producers and the order agree; MIEN_INTERNAL where not. */
+mien_status mien__graph_check(mien__graph *g, mien_error *error);
 /* Types and contents of one node's outputs. */
 mien_status mien__graph_infer_node(mien__graph *g, mien_node_id node, mien_error *error);
 /* All of them in order. fold: nodes with constant inputs become recipes at once, values with known contents constants (some

@@ -148,3 +148,53 @@ mien_status mien__graph_remove_dead(mien__graph *g, mien_error *error) {
   mien__free(g->env, seen);
   return status;
 }
+
+mien_status mien__graph_rank(mien__graph *g, mien_error *error) {
+  mien_node_id *order;
+  MIEN_TRY(mien__graph_order(g, &order, error));
+  for (int32_t i = 0; i < g->live_count; i++) g->nodes[order[i]]->rank = i;
+  mien__free(g->env, order);
+  return MIEN_OK;
+}
+
+static mien_status order_check_node(const mien__graph *g, mien_node_id id, int64_t *slots, mien_error *error) {
+  const mien__gnode *n = g->nodes[id];
+  for (int i = 0; i < n->n.in_count; i++) {
+    if (n->in[i] == MIEN_NO_VALUE) continue;
+    const mien__gvalue *v = g->values[n->in[i]];
+    if (n->n.in[i] != &v->v || v->gone || n->uses[i].node != id || n->uses[i].slot != i)
+      return mien__fail(error, MIEN_INTERNAL, "graph: input %d of node %d '%s' is broken", i, id, n->n.name);
+    ++*slots;
+  }
+  for (int i = 0; i < n->n.out_count; i++) {
+    if (n->out[i] == MIEN_NO_VALUE) continue;
+    const mien__gvalue *v = g->values[n->out[i]];
+    if (n->n.out[i] != &v->v || v->gone || v->producer != id || v->producer_slot != i)
+      return mien__fail(error, MIEN_INTERNAL, "graph: output %d of node %d '%s' is broken", i, id, n->n.name);
+  }
+  return MIEN_OK;
+}
+
+mien_status mien__graph_check(mien__graph *g, mien_error *error) {
+  int64_t slots = 0, uses = 0;
+  int32_t live = 0;
+  mien_node_id *order;
+  for (mien_node_id i = 0; i < g->node_count; i++) {
+    if (g->nodes[i]->state != MIEN__NODE_LIVE) continue;
+    live++;
+    MIEN_TRY(order_check_node(g, i, &slots, error));
+  }
+  for (mien_value i = 0; i < g->value_count; i++) uses += g->values[i]->use_count;
+  if (slots != uses || live != g->live_count)
+    return mien__fail(error, MIEN_INTERNAL, "graph: %lld uses for %lld inputs, %d nodes counted as %d", (long long)uses,
+                      (long long)slots, live, g->live_count);
+  mien_status status = mien__graph_order(g, &order, error);
+  if (status == MIEN_NO_MEMORY) return status;
+  if (status != MIEN_OK) {
+    char text[300] = "";
+    if (error) snprintf(text, sizeof text, "%.299s", error->message);
+    return mien__fail(error, MIEN_INTERNAL, "graph: %s", text);
+  }
+  mien__free(g->env, order);
+  return MIEN_OK;
+}

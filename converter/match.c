@@ -34,7 +34,7 @@ bool mien__pattern_accepts(const mien__pattern *pattern, const mien__item *item,
     const mien__pattern_op *op = &pattern->ops[item->ops + i];
     if (!strcmp(op->name, record->op->name) && !strcmp(op->domain, record->domain)) return true;
   }
-  return false;
+  return item->op_count == 0;
 }
 
 static bool match_bind(match_state *m, int16_t name, mien_value value) {

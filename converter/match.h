@@ -26,8 +26,8 @@ typedef struct mien__item {
   mien__item_kind kind;
   int16_t name; /* index into names; -1: none */
   int16_t first, arg_count;
-  int16_t next; /* the next argument of the same operator; -1: last */
-  int16_t ops, op_count;
+  int16_t next;          /* the next argument of the same operator; -1: last */
+  int16_t ops, op_count; /* 0: any operator */
 } mien__item;
 
 typedef struct mien__pattern {

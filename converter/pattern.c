@@ -57,10 +57,12 @@ static mien_status pattern_name(pattern_parser *p, int16_t *name) {
   return MIEN_OK;
 }
 
-/* "Op|mien.Other": up to the '('. */
+/* "Op|mien.Other" or "*" (no operators listed): up to the '('. */
 static mien_status pattern_ops(pattern_parser *p, mien__item *item) {
   item->ops = (int16_t)p->op_count;
-  for (;;) {
+  bool any = *p->at == '*';
+  if (any) p->at++;
+  while (!any) {
     pattern_space(p);
     size_t length = pattern_word(p->at, true);
     if (!length) return pattern_fail(p, "expected an operator");
@@ -76,6 +78,7 @@ static mien_status pattern_ops(pattern_parser *p, mien__item *item) {
     if (*p->at != '|') break;
     p->at++;
   }
+  pattern_space(p);
   if (*p->at != '(') return pattern_fail(p, "expected '('");
   p->at++;
   return MIEN_OK;
@@ -83,7 +86,7 @@ static mien_status pattern_ops(pattern_parser *p, mien__item *item) {
 
 /* Whether an operator's name stands here rather than that of a value. */
 static bool pattern_is_op(const char *at) {
-  size_t length = pattern_word(at, true);
+  size_t length = *at == '*' ? 1 : pattern_word(at, true);
   if (!length) return false;
   at += length;
   while (*at == ' ' || *at == '\t' || *at == '\n') at++;
