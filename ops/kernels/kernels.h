@@ -1,0 +1,31 @@
+/* ops/kernels/kernels.h -- what the files of one instruction set share. Everything else reaches them through mien_math. */
+#ifndef MIEN_OPS_KERNELS_KERNELS_H
+#define MIEN_OPS_KERNELS_KERNELS_H
+
+#include "ops/kernels/simd.h"
+
+size_t MIEN_K(mien__gemm_pack_bytes)(int64_t k, int64_t n);
+void MIEN_K(mien__gemm_pack)(int64_t k, int64_t n, const float *b, int64_t row_stride, int64_t col_stride,
+                             float *packed);
+void MIEN_K(mien__gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_stride, const float *packed,
+                        float *c, int64_t c_stride, int64_t n0, int64_t n1, const mien_epilogue *e);
+void MIEN_K(mien__gemm_pieces)(int64_t m, int64_t n, const mien_pieces *a, const float *packed, float *c, int64_t c_row,
+                               int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e);
+void MIEN_K(mien__depthwise)(int64_t m, const mien_pieces *a, const float *w, float *c, int64_t c_row,
+                             const mien_epilogue *e);
+/* Applies e to rows x columns elements of a tile with `tile_row` floats a row and writes them to c. row0, column0: place in
+** the whole output, for the vectors of e. The tile is destroyed. e NULL: nothing to apply. */
+void MIEN_K(mien__finish)(float *tile, int64_t tile_row, int64_t rows, int64_t columns, float *c, int64_t c_row,
+                          int64_t c_column, const mien_epilogue *e, int64_t row0, int64_t column0);
+
+size_t MIEN_K(mien__attention_scratch)(const mien_attention *a);
+void MIEN_K(mien__attention)(const mien_attention *a, int64_t begin, int64_t end, void *scratch);
+
+void MIEN_K(mien__activate)(mien_activation act, float alpha, float beta, const float *x, float *y, int64_t count);
+void MIEN_K(mien__softmax)(const float *x, float *y, int64_t count);
+void MIEN_K(mien__layer_norm)(const float *x, const float *gamma, const float *beta, float epsilon, float *y,
+                              int64_t count, float *mean, float *inv_std);
+
+extern const mien_math MIEN_K(mien__math);
+
+#endif

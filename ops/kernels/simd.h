@@ -1,0 +1,175 @@
+/* ops/kernels/simd.h -- the vector of the instruction set that this file is compiled for: one text a kernel,
+** compiled once per set (ops/kernels/impl_*.c with -DMIEN_ISA=portable|avx2|avx512 and that set's flags).
+**
+** vf is VL floats, vm a lane mask. Partial loads and stores touch exactly n elements: nothing is read past the end
+** of a tensor, and a tail goes through the same arithmetic as a body, so its bits are the same. */
+#ifndef MIEN_OPS_KERNELS_SIMD_H
+#define MIEN_OPS_KERNELS_SIMD_H
+
+#include <mien/plugin.h>
+#include <math.h>
+#include <string.h>
+
+#define MIEN_PASTE2(a, b) a##_##b
+#define MIEN_PASTE(a, b) MIEN_PASTE2(a, b)
+/* A symbol of this instruction set. */
+#define MIEN_K(name) MIEN_PASTE(name, MIEN_ISA)
+#define MIEN_STRING2(a) #a
+#define MIEN_STRING(a) MIEN_STRING2(a)
+#define MIEN_ISA_NAME MIEN_STRING(MIEN_ISA)
+
+#define VEC static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define MIEN_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define MIEN_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#define VL 16
+#define GEMM_ROWS 14
+typedef __m512 vf;
+typedef __mmask16 vm;
+
+VEC vf vf_set(float x) { return _mm512_set1_ps(x); }
+VEC vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
+VEC void vf_store(float *p, vf v) { _mm512_storeu_ps(p, v); }
+VEC vf vf_load_n(const float *p, int64_t n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
+VEC void vf_store_n(float *p, vf v, int64_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v); }
+VEC vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+VEC vf vf_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }
+VEC vf vf_sqrt(vf a) { return _mm512_sqrt_ps(a); }
+VEC vf vf_abs(vf a) { return _mm512_abs_ps(a); }
+/* Where an operand is NaN, the second one is the result. */
+VEC vf vf_max2(vf a, vf b) { return _mm512_max_ps(a, b); }
+VEC vf vf_min2(vf a, vf b) { return _mm512_min_ps(a, b); }
+VEC vm vf_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+VEC vm vf_is_nan(vf a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
+VEC vm vm_first(int64_t n) { return (__mmask16)((1u << n) - 1); }
+VEC vf vf_select(vm m, vf yes, vf no) { return _mm512_mask_blend_ps(m, no, yes); }
+VEC vf vf_copysign(vf magnitude, vf sign) {
+  __m512i bit = _mm512_set1_epi32((int)0x80000000u);
+  __m512i s = _mm512_and_si512(_mm512_castps_si512(sign), bit);
+  return _mm512_castsi512_ps(_mm512_or_si512(_mm512_andnot_si512(bit, _mm512_castps_si512(magnitude)), s));
+}
+VEC vf vf_round(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+VEC vf vf_scale(vf a, vf exponent) { return _mm512_scalef_ps(a, exponent); }
+VEC void vf_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); }
+
+#elif defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+#define VL 8
+#define GEMM_ROWS 6
+typedef __m256 vf;
+typedef __m256 vm;
+
+VEC __m256i vm_table(int64_t n) {
+  static const int32_t table[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+  return _mm256_loadu_si256((const __m256i *)(const void *)(table + 8 - n));
+}
+VEC vf vf_set(float x) { return _mm256_set1_ps(x); }
+VEC vf vf_load(const float *p) { return _mm256_loadu_ps(p); }
+VEC void vf_store(float *p, vf v) { _mm256_storeu_ps(p, v); }
+VEC vf vf_load_n(const float *p, int64_t n) { return _mm256_maskload_ps(p, vm_table(n)); }
+VEC void vf_store_n(float *p, vf v, int64_t n) { _mm256_maskstore_ps(p, vm_table(n), v); }
+VEC vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+VEC vf vf_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
+VEC vf vf_sqrt(vf a) { return _mm256_sqrt_ps(a); }
+VEC vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+VEC vf vf_max2(vf a, vf b) { return _mm256_max_ps(a, b); }
+VEC vf vf_min2(vf a, vf b) { return _mm256_min_ps(a, b); }
+VEC vm vf_less(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+VEC vm vf_is_nan(vf a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
+VEC vm vm_first(int64_t n) { return _mm256_castsi256_ps(vm_table(n)); }
+VEC vf vf_select(vm m, vf yes, vf no) { return _mm256_blendv_ps(no, yes, m); }
+VEC vf vf_copysign(vf magnitude, vf sign) {
+  __m256 bit = _mm256_set1_ps(-0.0f);
+  return _mm256_or_ps(_mm256_andnot_ps(bit, magnitude), _mm256_and_ps(bit, sign));
+}
+VEC vf vf_round(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+VEC vf vf_power2(__m256i e) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e, _mm256_set1_epi32(127)), 23));
+}
+/* a * 2^exponent, |exponent| <= 250: in two steps, so that subnormal results are right. */
+VEC vf vf_scale(vf a, vf exponent) {
+  __m256i e = _mm256_cvtps_epi32(exponent), half = _mm256_srai_epi32(e, 1);
+  return _mm256_mul_ps(_mm256_mul_ps(a, vf_power2(half)), vf_power2(_mm256_sub_epi32(e, half)));
+}
+VEC void vf_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); }
+
+#else
+#define VL 4
+#define GEMM_ROWS 4
+typedef float vf __attribute__((vector_size(16)));
+typedef int32_t vm __attribute__((vector_size(16)));
+typedef float vf_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
+
+VEC vf vf_set(float x) { return (vf){x, x, x, x}; }
+VEC vf vf_load(const float *p) { return *(const vf_unaligned *)(const void *)p; }
+VEC void vf_store(float *p, vf v) { *(vf_unaligned *)(void *)p = v; }
+VEC vf vf_load_n(const float *p, int64_t n) {
+  vf v = {0};
+  for (int64_t i = 0; i < n; i++) v[i] = p[i];
+  return v;
+}
+VEC void vf_store_n(float *p, vf v, int64_t n) {
+  for (int64_t i = 0; i < n; i++) p[i] = v[i];
+}
+#ifdef __FP_FAST_FMAF
+VEC vf vf_fma(vf a, vf b, vf c) {
+  return (vf){__builtin_fmaf(a[0], b[0], c[0]), __builtin_fmaf(a[1], b[1], c[1]), __builtin_fmaf(a[2], b[2], c[2]),
+              __builtin_fmaf(a[3], b[3], c[3])};
+}
+#else
+VEC vf vf_fma(vf a, vf b, vf c) { return a * b + c; }
+#endif
+VEC vf vf_fnma(vf a, vf b, vf c) { return vf_fma(-a, b, c); }
+VEC vf vf_select(vm m, vf yes, vf no) { return (vf)((m & (vm)yes) | (~m & (vm)no)); }
+VEC vf vf_sqrt(vf a) { return (vf){sqrtf(a[0]), sqrtf(a[1]), sqrtf(a[2]), sqrtf(a[3])}; }
+VEC vf vf_abs(vf a) { return (vf)((vm)a & 0x7fffffff); }
+VEC vf vf_max2(vf a, vf b) { return vf_select((vm)(a > b), a, b); }
+VEC vf vf_min2(vf a, vf b) { return vf_select((vm)(a < b), a, b); }
+VEC vm vf_less(vf a, vf b) { return (vm)(a < b); }
+VEC vm vf_is_nan(vf a) { return (vm)(a != a); }
+VEC vm vm_first(int64_t n) { return (vm){0, 1, 2, 3} < (vm){(int)n, (int)n, (int)n, (int)n}; }
+VEC vf vf_copysign(vf magnitude, vf sign) {
+  return (vf)(((vm)magnitude & 0x7fffffff) | ((vm)sign & (int32_t)0x80000000u));
+}
+/* Nearest even, for |a| < 2^22. */
+VEC vf vf_round(vf a) { return (a + 12582912.0f) - 12582912.0f; }
+/* a * 2^exponent, |exponent| <= 250: in two steps, so that subnormal results are right. */
+VEC vf vf_scale(vf a, vf exponent) {
+  /* A NaN exponent belongs to a NaN element: convert something defined instead. */
+  vf known = vf_select(vf_is_nan(exponent), vf_set(0), exponent);
+  vm e = {(int32_t)known[0], (int32_t)known[1], (int32_t)known[2], (int32_t)known[3]}, half = e >> 1;
+  return a * (vf)((half + 127) << 23) * (vf)((e - half + 127) << 23);
+}
+VEC void vf_prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
+#endif
+
+#define GEMM_COLUMNS (2 * VL)
+
+/* NaN in either operand gives NaN. */
+VEC vf vf_max(vf a, vf b) { return vf_select(vf_is_nan(a), a, vf_max2(a, b)); }
+
+/* Lanes in a fixed order: pairwise by halves. */
+VEC float vf_sum(vf v) {
+  float lane[VL];
+  vf_store(lane, v);
+  for (int width = VL / 2; width; width /= 2)
+    for (int i = 0; i < width; i++) lane[i] += lane[i + width];
+  return lane[0];
+}
+VEC float vf_largest(vf v) {
+  float lane[VL];
+  vf_store(lane, v);
+  for (int width = VL / 2; width; width /= 2)
+    for (int i = 0; i < width; i++) lane[i] = lane[i + width] > lane[i] ? lane[i + width] : lane[i];
+  return lane[0];
+}
+
+VEC int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
+VEC int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
+
+#endif
