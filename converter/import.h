@@ -63,18 +63,20 @@ mien_status mien__tensor_of_proto(mien_env *env, mien__pool *pool, mien__externa
                                   const mien__tensor_proto *proto, const char *what, mien_tensor *tensor, bool *owned,
                                   mien_error *error);
 
-/* ---- import_attr.c */
+/* Bytes that the messages of a file of this size may take: no honest file needs 32 times its own. */
+uint64_t mien__message_budget(const mien_env *env, size_t size);
 
-/* A caller's attributes, while the body of a function is imported. */
+/* ---- what the parts of an import share */
+
 typedef struct mien__attrs {
   mien__attr_value *list;
   int count;
 } mien__attrs;
 
-/* What import cannot take, gathered over the whole model. */
+/* A node that import cannot take; gathered over the whole model. */
 typedef struct mien__unsupported {
   const char *node, *op, *reason;
-  int64_t opset;
+  int64_t opset; /* 0: its domain is not imported */
   struct mien__unsupported *next;
 } mien__unsupported;
 
@@ -88,60 +90,72 @@ typedef struct mien__import {
   uint8_t sha256[32];
   mien__graph *graph;
   mien__table functions; /* domain, name, overload, joined by newlines -> mien__function_proto */
-  mien__table names;     /* all value names given so far: those of inlined bodies stay distinct */
+  mien__table names;     /* value names given so far: those of inlined bodies stay distinct */
   uint64_t calls;        /* nodes and calls, against limits.nodes */
-  mien__unsupported *unsupported, **unsupported_end;
+  mien__unsupported *unsupported, *last_unsupported;
   int unsupported_count;
 } mien__import;
 
 /* One level of names: the main graph or one call of a function. */
 typedef struct mien__frame {
-  const char *prefix;        /* of names; NULL: the main graph */
-  mien__table values;        /* name -> mien_value */
-  const mien__attrs *caller; /* NULL: the main graph, where attribute references are errors */
-  const mien__opset *opsets; /* those of the function; NULL: the graph's */
+  const struct mien__frame *parent;
+  const mien__function_proto *function; /* NULL: the main graph */
+  const char *prefix;                   /* of names */
+  mien__table values;                   /* name -> mien_value; MIEN_NO_VALUE and defined: an input that was left out */
+  const mien__attrs *caller;            /* what attribute references refer to */
+  const mien__opset *opsets;
   int32_t opset_count;
   uint32_t depth;
 } mien__frame;
 
-/* Attributes of a node in the graph's pool, references resolved. *subgraph: it has a graph attribute (not in the list). */
-mien_status mien__import_attrs(mien__import *import, const mien__frame *frame, const mien__node_proto *node,
-                               const char *name, mien__attrs *attrs, bool *subgraph);
+/* ---- import_attr.c */
+
+/* Attributes of a node in the graph's pool, references resolved. *refused: why the node cannot be taken, or NULL. */
+mien_status mien__import_attrs(mien__import *im, const mien__frame *frame, mien__attr_proto *const *protos,
+                               size_t count, const char *node, mien__attrs *attrs, const char **refused);
 const mien__attr_value *mien__attrs_find(const mien__attrs *attrs, const char *name);
-/* One attribute that is no reference. */
-mien_status mien__import_attr(mien__import *import, const mien__attr_proto *proto, const char *node,
-                              mien__attr_value *value);
+
+/* ---- import_constant.c */
+
+/* The tensor of a Constant node. */
+mien_status mien__import_constant(mien__import *im, const mien__attrs *attrs, const char *node, mien_tensor *tensor);
 
 /* ---- import_graph.c */
 
-mien_status mien__import_graph(mien__import *import);
-/* All nodes of a body. */
-mien_status mien__import_nodes(mien__import *import, mien__frame *frame, mien__node_proto **nodes, size_t count);
-/* The value of a name in a frame, made when there is none. */
-mien_status mien__import_value(mien__import *import, mien__frame *frame, const char *name, mien__entry **entry);
-/* Every name that was used must have been defined. */
-mien_status mien__import_all_defined(mien__import *import, const mien__frame *frame);
-mien_status mien__import_refuse(mien__import *import, const char *node, const char *op, int64_t opset,
-                                const char *format, ...) MIEN_PRINTF(5, 6);
+mien_status mien__import_graph(mien__import *im);
+/* All nodes of a body; then every name that it used must have been defined. */
+mien_status mien__import_nodes(mien__import *im, mien__frame *frame, mien__node_proto *const *nodes, size_t count);
+/* The entry of a name, with a value. NULL: no memory (said). */
+mien__entry *mien__import_value(mien__import *im, mien__frame *frame, const char *name);
+/* The same; it must not be defined yet, and is from now on. */
+mien_status mien__import_define(mien__import *im, mien__frame *frame, const char *name, const char *node,
+                                mien_value *value);
+mien_status mien__import_refuse(mien__import *im, const char *node, const char *domain, const char *op, int64_t opset,
+                                const char *format, ...) MIEN_PRINTF(6, 7);
 
 /* ---- functions.c */
 
-mien_status mien__import_functions(mien__import *import);
-/* NULL: no such function. *status: no memory. */
-const mien__function_proto *mien__import_function(mien__import *import, const char *domain,
-                                                  const mien__node_proto *node, mien_status *status);
-mien_status mien__import_call(mien__import *import, mien__frame *frame, const mien__node_proto *node, const char *name,
+mien_status mien__import_functions(mien__import *im);
+/* *function NULL: there is none. */
+mien_status mien__import_function(mien__import *im, const char *domain, const char *op, const char *overload,
+                                  const mien__function_proto **function);
+mien_status mien__import_call(mien__import *im, mien__frame *frame, const mien__node_proto *node, const char *name,
                               const mien__attrs *attrs, const mien__function_proto *function);
 
 /* ---- import.c */
 
-/* Reads a model and builds its graph, not inferred yet. On failure import->unsupported may tell more; close it anyway. */
-mien_status mien__import_open(mien__import *import, mien_env *env, const char *path, mien_error *error);
+/* Reads a model and builds its graph, not inferred yet. On failure im->unsupported may tell more; close it anyway. path
+** and error must outlive the import. */
+mien_status mien__import_open(mien__import *im, mien_env *env, const char *path, mien_error *error);
 /* Frees the graph, then what its constants point to. */
-void mien__import_close(mien__import *import);
-/* "" for "ai.onnx". NULL: "". */
+void mien__import_close(mien__import *im);
+/* Infers and folds the imported graph. What types no operator takes is gathered like other unsupported nodes. */
+mien_status mien__import_infer(mien__import *im);
+/* "" for NULL and "ai.onnx". */
 const char *mien__import_domain(const char *domain);
-/* error: how many, and as many as fit. */
-mien_status mien__import_unsupported_error(mien__import *import, mien_error *error);
+mien_status mien__import_opsets(mien__import *im, Mien__Onnx__OperatorSetIdProto *const *protos, size_t count,
+                                const char *what, const mien__opset **opsets, int32_t *opset_count);
+/* One error for all of im->unsupported: how many, and as many as its line holds. */
+mien_status mien__import_unsupported_error(mien__import *im);
 
 #endif

@@ -282,12 +282,17 @@ mien_status mien__tensor_of_proto(mien_env *env, mien__pool *pool, mien__externa
 
 /* ---- .pb files */
 
+uint64_t mien__message_budget(const mien_env *env, size_t size) {
+  uint64_t budget = (uint64_t)64 << 20, own;
+  if (__builtin_mul_overflow((uint64_t)size, (uint64_t)32, &own) || __builtin_add_overflow(budget, own, &budget))
+    budget = UINT64_MAX;
+  return budget < env->limits.load_bytes ? budget : env->limits.load_bytes;
+}
+
 static mien_status tensor_of_file(mien_env *env, const char *path, const mien__file *file, mien__pool *pool,
                                   mien_tensor *tensor, mien_error *error) {
   struct ProtobufCMessage *message;
-  uint64_t budget = 64u << 20;
-  if (__builtin_add_overflow(budget, 32 * (uint64_t)file->size, &budget) || budget > env->limits.load_bytes)
-    budget = env->limits.load_bytes;
+  uint64_t budget = mien__message_budget(env, file->size);
   mien__wire_info info;
   MIEN_TRY(mien__wire_unpack(&mien__onnx__tensor_proto__descriptor, file->data, file->size, env->limits.depth, budget,
                              path, pool, &info, &message, error));
