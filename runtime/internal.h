@@ -288,7 +288,16 @@ struct mien_plan {
   struct Mien__Plan__Check *check;
   char *notice, *json;
   struct mien__packs *packs; /* packed constants, shared by sessions */
+  uint32_t flags, version;
+  const uint8_t *constants; /* section of the file */
+  size_t section_bytes[6];  /* by kind */
+  struct Mien__Plan__Program *source;
+  mien_tensor *tensors; /* of source->constants, into the file */
+  uint32_t *recipes;    /* by constant: index into names->recipes plus 1; 0: none */
 };
+void mien__plan_retain(struct mien_plan *plan);
+/* Bytes of all packings so far. */
+size_t mien__plan_packed_bytes(const struct mien_plan *plan);
 /* Packed memory of constant `data` under `kind`, made once by fill. Thread-safe. */
 mien_status mien__plan_packed(struct mien_plan *plan, mien_node *n, const void *data, const char *kind, size_t bytes,
                               mien_status (*fill)(mien_node *n, void *memory), const void **memory);
