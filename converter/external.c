@@ -159,7 +159,7 @@ mien_status mien__external_data(mien__external *external, const mien__tensor_pro
   if (length != bytes)
     return mien__fail(error, MIEN_INVALID_MODEL, "%s: external length is %llu bytes, its type needs %zu", what,
                       (unsigned long long)length, bytes);
-  const mien__file *file;
+  const mien__file *file = NULL;
   MIEN_TRY(open_file(external, found[0], what, &file, error));
   if (__builtin_add_overflow(offset, length, &end) || end > file->size)
     return mien__fail(error, MIEN_INVALID_MODEL, "%s: external data '%s' has %zu bytes, offset %llu + %llu expected",

@@ -77,7 +77,7 @@ static mien_status attr_tensor(mien__import *im, const mien__attr_proto *a, cons
 /* Lists stay in the messages, which outlive the graph. */
 static mien_status attr_value(mien__import *im, const mien__attr_proto *a, const char *node, mien__attr_value *value,
                               const char **refused) {
-  int type;
+  int type = 0;
   MIEN_TRY(attr_type(im, a, node, &type));
   *value = (mien__attr_value){.name = a->name, .kind = kinds[type].kind};
   switch (type) {

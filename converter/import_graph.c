@@ -76,7 +76,7 @@ mien__entry *mien__import_value(mien__import *im, mien__frame *frame, const char
     (void)mien__no_memory(im->error, sizeof *entry);
     return NULL;
   }
-  mien_value value;
+  mien_value value = MIEN_NO_VALUE;
   if (mien__graph_add_value(im->graph, full, &value, im->error) != MIEN_OK) return NULL;
   entry->value = value;
   return entry;
@@ -254,8 +254,8 @@ static const char *node_name(mien__import *im, const mien__frame *frame, const m
 /* A node of an operator that the registry has, or one that is refused. */
 static mien_status import_operator(mien__import *im, mien__frame *frame, const mien__node_proto *node, const char *name,
                                    const char *domain, const mien__attrs *attrs, const char *refused) {
-  mien_value *in, *out;
-  int in_count, out_count;
+  mien_value *in = NULL, *out = NULL;
+  int in_count = 0, out_count = 0;
   MIEN_TRY(node_inputs(im, frame, node, name, &in, &in_count));
   MIEN_TRY(node_outputs(im, frame, node, name, &out, &out_count));
   int64_t opset = opset_of(frame, domain);
@@ -274,7 +274,7 @@ static mien_status import_constant(mien__import *im, mien__frame *frame, const m
   if (node->n_input || node->n_output != 1 || !node->output[0][0])
     return mien__fail(im->error, MIEN_INVALID_MODEL, "node '%s' (Constant): expected no input and one output", name);
   mien_tensor tensor;
-  mien_value value;
+  mien_value value = MIEN_NO_VALUE;
   MIEN_TRY(mien__import_constant(im, attrs, name, &tensor));
   MIEN_TRY(mien__import_define(im, frame, node->output[0], name, &value));
   return mien__graph_set_constant(im->graph, value, &tensor, false, false, im->error);

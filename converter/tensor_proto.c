@@ -269,8 +269,8 @@ mien_status mien__tensor_of_proto(mien_env *env, mien__pool *pool, mien__externa
   } else if (proto->n_external_data) {
     return mien__fail(error, MIEN_INVALID_MODEL, "%s has external_data but is not marked as external", what);
   } else {
-    field f;
-    size_t entries;
+    field f = RAW;
+    size_t entries = 1;
     MIEN_TRY(find_field(&r, &f, &entries));
     MIEN_TRY(of_field(&r, f, entries));
   }
