@@ -14,11 +14,11 @@ static bool range_count(int32_t dtype, double start, double limit, double delta,
   return true;
 }
 
-static double range_float(const mien_tensor *t) {
-  return t->type.dtype == MIEN_F32   ? *(const float *)t->data
-         : t->type.dtype == MIEN_F64 ? *(const double *)t->data
-         : t->type.dtype == MIEN_F16 ? mien_f16_to_f32(*(const uint16_t *)t->data)
-                                     : mien_bf16_to_f32(*(const uint16_t *)t->data);
+static double range_float(int32_t dtype, const void *data) {
+  return dtype == MIEN_F32   ? *(const float *)data
+         : dtype == MIEN_F64 ? *(const double *)data
+         : dtype == MIEN_F16 ? mien_f16_to_f32(*(const uint16_t *)data)
+                             : mien_bf16_to_f32(*(const uint16_t *)data);
 }
 
 static mien_status range_length(mien_node *n, int64_t *length) {
@@ -35,8 +35,8 @@ static mien_status range_length(mien_node *n, int64_t *length) {
     const int64_t *ints = whole ? mien_ints(n, i, &count) : NULL;
     if (ints && count == 1)
       v[i] = ints[0];
-    else if (!whole && mien_is_constant(n, i))
-      f[i] = range_float(t);
+    else if (!whole && mien_contents(n, i))
+      f[i] = range_float(dtype, mien_contents(n, i));
     else
       known = false;
   }

@@ -35,12 +35,21 @@ static inline mien_status shape_list_set(mien_node *n, const char *what, const i
   return MIEN_OK;
 }
 
+/* What is known to be numbers: "to the very beginning" is often written as a number that a symbol could have. */
+static inline mien_status shape_list_numbers(mien_node *n, const char *what, const int64_t *values, int64_t count,
+                                             shape_list *list) {
+  MIEN_TRY(shape_list_set(n, what, values, count, list));
+  for (int64_t i = 0; i < count; i++)
+    if (mien_is_symbol(list->value[i])) list->value[i] = MIEN_SYMBOL_MAX;
+  return MIEN_OK;
+}
+
 static inline mien_status shape_list_attr(mien_node *n, const char *name, shape_list *list) {
   memset(list, 0, sizeof *list);
   if (!mien_has_attr(n, name)) return MIEN_OK;
   int64_t count = 0;
   const int64_t *values = mien_attr_ints(n, name, &count);
-  return shape_list_set(n, name, values, count, list);
+  return shape_list_numbers(n, name, values, count, list);
 }
 
 /* The length of an input that is a list; a scalar counts as one element. -1: open. */
@@ -61,7 +70,9 @@ static inline mien_status shape_list_infer(mien_node *n, int i, const char *what
   MIEN_TRY(shape_list_limit(n, what, list->count));
   int64_t count = 0;
   const int64_t *values = mien_ints(n, i, &count);
-  return values ? shape_list_set(n, what, values, count, list) : MIEN_OK;
+  if (!values) return MIEN_OK;
+  return mien_contents(n, i) ? shape_list_numbers(n, what, values, count, list)
+                             : shape_list_set(n, what, values, count, list);
 }
 
 static inline int64_t shape_element(const mien_tensor *t, int64_t i) {
@@ -75,10 +86,9 @@ static inline mien_status shape_list_run(mien_node *n, int i, const char *what, 
   int64_t length = 0;
   MIEN_TRY(shape_list_length(n, i, what, &length));
   MIEN_TRY(shape_list_limit(n, what, length));
-  list->given = list->known = true;
-  list->count = length;
-  for (int64_t k = 0; k < length; k++) list->value[k] = shape_element(mien_in(n, i), k);
-  return MIEN_OK;
+  int64_t values[MIEN_MAX_RANK];
+  for (int64_t k = 0; k < length; k++) values[k] = shape_element(mien_in(n, i), k);
+  return shape_list_numbers(n, what, values, length, list);
 }
 
 /* Axes of a list into [0, rank), each once; axes[] has room for MIEN_MAX_RANK. */
