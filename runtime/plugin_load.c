@@ -36,7 +36,8 @@ static mien_status check_plugin(const mien_plugin *p, const char *path, mien_err
   return MIEN_OK;
 }
 
-mien_status mien_env_load_plugin(mien_env *env, const char *path, mien_error *error) {
+/* shadow: a plugin whose name is loaded already is passed over, as a program later in PATH is. */
+static mien_status load(mien_env *env, const char *path, bool shadow, mien_error *error) {
   if (!env || !path || !*path) return mien__fail(error, MIEN_INVALID_ARGUMENT, "no env or no path of a plugin");
   char *local = NULL;
   if (!strchr(path, '/')) { /* dlopen would search the system for a bare name */
@@ -66,7 +67,7 @@ mien_status mien_env_load_plugin(mien_env *env, const char *path, mien_error *er
   if (status != MIEN_OK) goto done;
   for (library *other = env->libraries; other; other = other->next)
     if (other->plugin == plugin || strcmp(other->plugin->name, plugin->name) == 0) {
-      if (other->plugin != plugin)
+      if (other->plugin != plugin && !shadow)
         status =
             mien__fail(error, MIEN_PLUGIN, "plugin '%s': a plugin named '%s' is loaded already", path, plugin->name);
       goto done; /* the same library again is no error */
@@ -91,6 +92,10 @@ done:
   return status;
 }
 
+mien_status mien_env_load_plugin(mien_env *env, const char *path, mien_error *error) {
+  return load(env, path, false, error);
+}
+
 static int is_library(const struct dirent *entry) {
   size_t n = strlen(entry->d_name);
   return n > 3 && strcmp(entry->d_name + n - 3, ".so") == 0;
@@ -109,7 +114,7 @@ static mien_status load_directory(mien_env *env, const char *directory, size_t l
   mien_status status = MIEN_OK;
   for (int i = 0; i < count; i++) {
     int n = snprintf(path + length, sizeof path - length, "/%s", entries[i]->d_name);
-    if (status == MIEN_OK && n > 0 && (size_t)n < sizeof path - length) status = mien_env_load_plugin(env, path, error);
+    if (status == MIEN_OK && n > 0 && (size_t)n < sizeof path - length) status = load(env, path, true, error);
     free(entries[i]);
   }
   if (count >= 0) free(entries);

@@ -64,7 +64,8 @@ MIEN_API void mien_env_destroy(mien_env *env);
 ** the env is gone. MIEN_PLUGIN when it is no plugin, has another ABI, or claims a known operator. Not
 ** thread-safe against other calls with the same env that open plans or list operators. */
 MIEN_API MIEN_CHECKED mien_status mien_env_load_plugin(mien_env *env, const char *path, mien_error *error);
-/* Loads every *.so of the directories in `path`, separated by ':'; directories that do not exist are skipped. */
+/* Loads every *.so of the directories in `path`, separated by ':'; directories that do not exist are skipped, and so
+** are plugins of a name that is loaded already. */
 MIEN_API MIEN_CHECKED mien_status mien_env_load_plugins(mien_env *env, const char *path, mien_error *error);
 /* The directory where the installation keeps its own plugins. Static. */
 MIEN_API const char *mien_plugin_directory(void);
