@@ -85,6 +85,11 @@ static inline uint16_t mien_f32_to_bf16(float f) {
   X(U16, uint16_t, uint16_t, PLAIN, __VA_ARGS__) \
   X(U32, uint32_t, uint32_t, PLAIN, __VA_ARGS__) \
   X(U64, uint64_t, uint64_t, PLAIN, __VA_ARGS__)
+#define MIEN_WIDE_SIGNED(X, ...) \
+  X(I32, int32_t, int32_t, PLAIN, __VA_ARGS__) X(I64, int64_t, int64_t, PLAIN, __VA_ARGS__)
+#define MIEN_WIDE_UNSIGNED(X, ...) \
+  X(U32, uint32_t, uint32_t, PLAIN, __VA_ARGS__) X(U64, uint64_t, uint64_t, PLAIN, __VA_ARGS__)
+#define MIEN_WIDE_INTS(X, ...) MIEN_WIDE_SIGNED(X, __VA_ARGS__) MIEN_WIDE_UNSIGNED(X, __VA_ARGS__)
 #define MIEN_INTS(X, ...) MIEN_SIGNED(X, __VA_ARGS__) MIEN_UNSIGNED(X, __VA_ARGS__)
 #define MIEN_NUMBERS(X, ...) MIEN_FLOATS(X, __VA_ARGS__) MIEN_INTS(X, __VA_ARGS__)
 #define MIEN_NUMBERS_AND_BOOL(X, ...) MIEN_NUMBERS(X, __VA_ARGS__) MIEN_BOOLS(X, __VA_ARGS__)
@@ -103,6 +108,24 @@ static inline uint16_t mien_f32_to_bf16(float f) {
 
 /* |x|; the smallest signed integer stays as it is, -0 becomes 0. */
 #define MIEN_MAGNITUDE(C, x) ((C)((x) < 0 ? (C)(-MIEN_WRAP(x)) : (C)((x) + 0)))
+
+/* A double as an element: whole numbers are truncated toward zero and kept within their type, NaN gives 0. */
+static inline int64_t mien_truncate_i64(double v, int64_t low, int64_t high) {
+  if (v != v) return 0;
+  if (v <= (double)low) return low;
+  return v >= (double)high ? high : (int64_t)v;
+}
+static inline uint64_t mien_truncate_u64(double v) {
+  if (!(v > 0)) return 0;
+  return v >= 0x1p64 ? UINT64_MAX : (uint64_t)v;
+}
+#define MIEN_LOW(T) ((T)-1 < 0 ? INT64_MIN >> (64 - 8 * sizeof(T)) : 0)
+#define MIEN_HIGH(T) ((T)-1 < 0 ? INT64_MAX >> (64 - 8 * sizeof(T)) : (int64_t)(UINT64_MAX >> (64 - 8 * sizeof(T))))
+/* clang-format off */
+#define MIEN_FROM_F64(T, v)                                                                     \
+  _Generic((T)0, float: (T)(v), double: (T)(v), bool: (T)((v) != 0), uint64_t: (T)mien_truncate_u64(v), \
+           default: (T)mien_truncate_i64((v), MIEN_LOW(T), MIEN_HIGH(T)))
+/* clang-format on */
 
 /* Iterations are independent even where output and input are the same memory. */
 #if defined(__clang__)
