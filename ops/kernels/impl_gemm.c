@@ -173,6 +173,7 @@ size_t MIEN_K(mien__gemm_pack_bytes)(int64_t k, int64_t n) {
 void MIEN_K(mien__gemm_pack)(int64_t k, int64_t n, const float *b, int64_t row_stride, int64_t col_stride,
                              float *packed) {
   enum { BLOCK = 16 };
+  if (k == 0) return;
   for (int64_t j0 = 0; j0 < n; j0 += GEMM_COLUMNS, packed += k * GEMM_COLUMNS) {
     const int64_t columns = min_i64(GEMM_COLUMNS, n - j0);
     if (columns < GEMM_COLUMNS) memset(packed, 0, (size_t)(k * GEMM_COLUMNS) * sizeof(float));

@@ -1,0 +1,213 @@
+/* ops/product.h -- matrix products for MatMul, Gemm and mien.Linear. fp32 goes through the machine's packed kernel:
+** constant right operands are packed once in prepare, others panel by panel into a thread's scratch. All other types
+** take a plain loop. Work items and their sums do not depend on how many threads there are. */
+#ifndef MIEN_OPS_PRODUCT_H
+#define MIEN_OPS_PRODUCT_H
+
+#include "ops/epilogue.h"
+#include "ops/loop.h"
+#include <stdio.h>
+
+/* C[b] = A[b] B[b] for `batches` of m x k by k x n. Strides in elements; a batch's matrices begin where product_a and
+** product_b say. C is dense. */
+typedef struct product {
+  int64_t batches, m, n, k;
+  int64_t a_row, a_col, b_row, b_col;
+  /* Batch dimensions of C, and the strides of A and B along them (0: repeated). */
+  int batch_rank;
+  int64_t batch_dim[MIEN_MAX_RANK], a_batch[MIEN_MAX_RANK], b_batch[MIEN_MAX_RANK];
+  int64_t b_count; /* matrices that B holds */
+  int64_t chunk, chunks, panels;
+  const float *packed; /* NULL: B is not constant */
+  size_t packed_each;  /* floats a matrix */
+  char kind[96];
+} product;
+
+static inline int64_t product_ceil(int64_t a, int64_t b) { return a / b + (a % b != 0); }
+
+static inline int64_t product_offset(const product *p, const int64_t *stride, int64_t batch) {
+  int64_t offset = 0;
+  for (int i = p->batch_rank - 1; i >= 0; i--) {
+    offset += batch % p->batch_dim[i] * stride[i];
+    batch /= p->batch_dim[i];
+  }
+  return offset;
+}
+
+/* The batch dimensions of a numpy product: all but the last two of each operand, which must have them. */
+static inline void product_batches(product *p, const mien_type *a, const mien_type *b) {
+  const int ra = a->rank - 2, rb = b->rank - 2;
+  int64_t sa = p->m * p->k, sb = p->k * p->n;
+  p->batch_rank = ra > rb ? ra : rb;
+  p->batches = p->b_count = 1;
+  for (int i = 1; i <= p->batch_rank; i++) {
+    const int64_t da = i <= ra ? a->dim[ra - i] : 1, db = i <= rb ? b->dim[rb - i] : 1;
+    const int at = p->batch_rank - i;
+    p->batch_dim[at] = da == 1 ? db : da;
+    p->a_batch[at] = da == 1 ? 0 : sa;
+    p->b_batch[at] = db == 1 ? 0 : sb;
+    sa *= da;
+    sb *= db;
+    p->batches *= p->batch_dim[at];
+    p->b_count *= db;
+  }
+  /* One right operand for all: the batch is more rows. */
+  bool shared = p->b_count == 1 && p->a_row == p->k && p->a_col == 1;
+  for (int i = 0; i < p->batch_rank; i++) shared = shared && (p->a_batch[i] != 0 || p->batch_dim[i] == 1);
+  if (shared) {
+    p->m *= p->batches;
+    p->batches = 1;
+    p->batch_rank = 0;
+  }
+}
+
+/* Rows an item takes: everything, unless that leaves threads without work. */
+static inline void product_split(mien_node *n, product *p) {
+  const mien_math *math = mien_math_of(n);
+  p->panels = product_ceil(p->n, math->gemm_columns);
+  p->chunk = p->m > 0 ? p->m : 1;
+  const int64_t wanted = 6 * (int64_t)mien_threads(n), others = p->batches * p->panels;
+  if (others < wanted) {
+    const int64_t least = 4 * math->gemm_rows, share = product_ceil(p->m, product_ceil(wanted, others ? others : 1));
+    const int64_t rows = product_ceil(share > least ? share : least, math->gemm_rows) * math->gemm_rows;
+    if (rows < p->chunk) p->chunk = rows;
+  }
+  p->chunks = product_ceil(p->m, p->chunk);
+}
+
+static inline mien_status product_fill(mien_node *n, void *memory) {
+  const product *p = mien_state(n);
+  const mien_math *math = mien_math_of(n);
+  const float *b = mien_in(n, 1)->data;
+  for (int64_t i = 0; i < p->b_count; i++)
+    math->gemm_pack(p->k, p->n, b + i * p->k * p->n, p->b_row, p->b_col, (float *)memory + (size_t)i * p->packed_each);
+  return MIEN_OK;
+}
+
+/* The product is the node's state or its first member, B is input 1; sizes, strides and batches are set. */
+static inline mien_status product_prepare_f32(mien_node *n) {
+  product *p = mien_state(n);
+  const mien_math *math = mien_math_of(n);
+  product_split(n, p);
+  const size_t each = math->gemm_pack_bytes(p->k, p->n);
+  if (each == SIZE_MAX) return mien_fail(n, MIEN_LIMIT, "the right operand is too large to pack");
+  p->packed_each = each / sizeof(float);
+  if (mien_is_constant(n, 1) && each > 0 && p->b_count > 0) {
+    size_t bytes;
+    if (__builtin_mul_overflow(each, (size_t)p->b_count, &bytes))
+      return mien_fail(n, MIEN_LIMIT, "the right operand is too large to pack");
+    const void *packed;
+    /* Equal constants of other shapes may be stored once: the name says all that the packing depends on. */
+    snprintf(p->kind, sizeof p->kind, "product %lldx%lldx%lld%s", (long long)p->b_count, (long long)p->k,
+             (long long)p->n, p->b_col == 1 ? "" : " transposed");
+    MIEN_TRY(mien_packed(n, 1, p->kind, bytes, product_fill, &packed));
+    p->packed = packed;
+  } else {
+    MIEN_TRY(mien_scratch(n, math->gemm_pack_bytes(p->k, math->gemm_columns)));
+  }
+  const double flops = 2.0 * (double)p->k * (double)math->gemm_columns * (double)p->chunk;
+  mien_work(n, p->batches * p->chunks * p->panels, flops / 50 + 50);
+  return MIEN_OK;
+}
+
+/* Rows [i, i + rows) and columns [n0, n1) of one batch; `packed` begins at column n0 - shift. */
+static inline void product_part(const mien_math *math, const product *p, const float *a, const float *packed, float *c,
+                                int64_t rows, int64_t n0, int64_t n1, const mien_epilogue *e) {
+  if (p->a_col == 1) {
+    math->gemm(rows, n1, p->k, a, p->a_row, packed, c, p->n, n0, n1, e);
+    return;
+  }
+  enum { BLOCK = 64 };
+  const float *at[BLOCK];
+  for (int64_t i = 0; i < rows; i += BLOCK) {
+    const int64_t count = rows - i < BLOCK ? rows - i : BLOCK;
+    for (int64_t r = 0; r < count; r++) at[r] = a + (i + r) * p->a_row;
+    const mien_pieces pieces = {.rows = at, .stride = 0, .count = 1, .length = p->k, .step = p->a_col};
+    const mien_epilogue part = epilogue_at(e, i, 0);
+    math->gemm_pieces(count, n1, &pieces, packed, c + i * p->n, p->n, 1, n0, n1, &part);
+  }
+}
+
+/* Items of a constant right operand: (batch, chunk, panel), neighbouring panels together. */
+static inline void product_run_packed(mien_node *n, const product *p, const float *a, float *c, const mien_epilogue *e,
+                                      int64_t begin, int64_t end) {
+  const mien_math *math = mien_math_of(n);
+  for (int64_t item = begin; item < end;) {
+    const int64_t panel = item % p->panels, rest = item / p->panels, chunk = rest % p->chunks;
+    const int64_t batch = rest / p->chunks, take = end - item < p->panels - panel ? end - item : p->panels - panel;
+    const int64_t row = chunk * p->chunk, rows = p->m - row < p->chunk ? p->m - row : p->chunk;
+    const int64_t n0 = panel * math->gemm_columns, n1 = (panel + take) * math->gemm_columns;
+    const int64_t matrix = p->b_count == 1 ? 0 : product_offset(p, p->b_batch, batch) / (p->k * p->n);
+    const mien_epilogue part = epilogue_at(e, batch * p->m + row, 0);
+    product_part(math, p, a + product_offset(p, p->a_batch, batch) + row * p->a_row,
+                 p->packed + (size_t)matrix * p->packed_each, c + (batch * p->m + row) * p->n, rows, n0,
+                 n1 < p->n ? n1 : p->n, &part);
+    item += take;
+  }
+}
+
+/* Items of any other: (batch, panel, chunk), so that a packed panel serves all its rows. */
+static inline void product_run_fresh(mien_node *n, const product *p, const float *a, const float *b, float *c,
+                                     const mien_epilogue *e, int64_t begin, int64_t end) {
+  const mien_math *math = mien_math_of(n);
+  float *packed = mien_scratch_of(n);
+  int64_t have = -1;
+  for (int64_t item = begin; item < end; item++) {
+    const int64_t chunk = item % p->chunks, which = item / p->chunks, panel = which % p->panels;
+    const int64_t batch = which / p->panels, column = panel * math->gemm_columns;
+    const int64_t columns = p->n - column < math->gemm_columns ? p->n - column : math->gemm_columns;
+    const int64_t row = chunk * p->chunk, rows = p->m - row < p->chunk ? p->m - row : p->chunk;
+    if (have != which)
+      math->gemm_pack(p->k, columns, b + product_offset(p, p->b_batch, batch) + column * p->b_col, p->b_row, p->b_col,
+                      packed);
+    have = which;
+    const mien_epilogue part = epilogue_at(e, batch * p->m + row, column);
+    product_part(math, p, a + product_offset(p, p->a_batch, batch) + row * p->a_row, packed,
+                 c + (batch * p->m + row) * p->n + column, rows, 0, columns, &part);
+  }
+}
+
+static inline void product_run_f32(mien_node *n, const mien_epilogue *e, int64_t begin, int64_t end) {
+  const product *p = mien_state(n);
+  const float *a = mien_in(n, 0)->data;
+  if (p->packed)
+    product_run_packed(n, p, a, mien_out(n, 0)->data, e, begin, end);
+  else
+    product_run_fresh(n, p, a, mien_in(n, 1)->data, mien_out(n, 0)->data, e, begin, end);
+}
+
+/* ---- other types: one item is one row of C, summed over k in ascending order in type C */
+
+#define PRODUCT_TYPES(X, ...)                    \
+  X(F64, double, double, PLAIN, __VA_ARGS__)     \
+  MIEN_HALVES(X, __VA_ARGS__)                    \
+  X(I32, int32_t, uint32_t, PLAIN, __VA_ARGS__)  \
+  X(I64, int64_t, uint64_t, PLAIN, __VA_ARGS__)  \
+  X(U32, uint32_t, uint32_t, PLAIN, __VA_ARGS__) \
+  X(U64, uint64_t, uint64_t, PLAIN, __VA_ARGS__)
+
+static inline mien_status product_prepare_plain(mien_node *n) {
+  const product *p = mien_state(n);
+  size_t bytes;
+  if (__builtin_mul_overflow((size_t)p->n, sizeof(double), &bytes)) return mien_fail(n, MIEN_LIMIT, "too many columns");
+  MIEN_TRY(mien_scratch(n, bytes));
+  mien_work(n, p->batches * p->m, (double)p->k * (double)p->n + 10);
+  return MIEN_OK;
+}
+
+/* sum[0..n) = row `item` of the product. Integers are summed unsigned, so that they wrap. */
+#define PRODUCT_ROW(D, T, C, K, ...)                                                                   \
+  static inline void product_row_##D(const product *p, const T *a, const T *b, C *sum, int64_t item) { \
+    const int64_t batch = item / p->m, row = item % p->m;                                              \
+    const T *x = a + product_offset(p, p->a_batch, batch) + row * p->a_row;                            \
+    const T *w = b + product_offset(p, p->b_batch, batch);                                             \
+    for (int64_t j = 0; j < p->n; j++) sum[j] = 0;                                                     \
+    for (int64_t q = 0; q < p->k; q++) {                                                               \
+      const C v = MIEN_GET_##K(C, x[q * p->a_col]);                                                    \
+      const T *from = w + q * p->b_row;                                                                \
+      for (int64_t j = 0; j < p->n; j++) sum[j] += v * MIEN_GET_##K(C, from[j * p->b_col]);            \
+    }                                                                                                  \
+  }
+PRODUCT_TYPES(PRODUCT_ROW, )
+
+#endif
