@@ -19,7 +19,9 @@ typedef struct mien__patch_log {
 typedef struct mien__pass_run {
   const mien_rewrite *rewrite;
   const char *plugin; /* NULL: built in */
-  int32_t patches, refused;
+  struct mien__pattern *patterns;
+  int32_t pattern_count;
+  int32_t patches, refused; /* of the last run; refused ones at one root count once */
   bool skipped;
 } mien__pass_run;
 
@@ -31,6 +33,7 @@ typedef struct mien__passes {
   mien__patch_log *log;
   int32_t log_count, log_room;
   int32_t patches; /* applied */
+  int32_t refused; /* entries of the log that were dropped */
 } mien__passes;
 
 /* Collects the rewrites of tables (NULL: mien__pass_tables) and of the env's plugins, in order: stages, then `after`, then names.
@@ -41,6 +44,8 @@ void mien__passes_destroy(mien__passes *passes);
 /* Marks rewrites as skipped; an unknown name is MIEN_INVALID_ARGUMENT and lists those there are. names ends with NULL. */
 mien_status mien__passes_skip(mien__passes *passes, const char *const *names, mien_error *error);
 /* The graph must be inferred and folded. stop_after 0: no limit. */
+/* "canonicalise" */
+const char *mien__stage_name(mien_stage stage);
 mien_status mien__passes_run(mien__passes *passes, mien__graph *graph, int stop_after, mien_error *error);
 
 /* The node's operator spelled in other operators (mien_op.decompose) as nodes of state MIEN__NODE_DETACHED, in order, that read

@@ -23,7 +23,7 @@ void mien__ids_clear(mien__ids *ids) {
 }
 
 void mien__rewrite_cache_init(mien__rewrite_cache *cache, mien_env *env) {
-  *cache = (mien__rewrite_cache){.user_of = MIEN_NO_VALUE, .stack = {env}, .queue = {env}, .dead = {env}};
+  *cache = (mien__rewrite_cache){.user_of = MIEN_NO_VALUE, .stack.env = env, .queue.env = env, .dead.env = env};
 }
 
 void mien__rewrite_cache_clear(mien__rewrite_cache *cache) {
@@ -134,7 +134,7 @@ static mien_status patch_check_cycles(mien_rewriter *r) {
     int32_t rank = g->nodes[g->values[r->patch.pairs[i].from]->producer]->rank;
     if (rank < min_rank) min_rank = rank;
   }
-  if (g->walk >= UINT32_MAX - 4) { /* marks of old walks must not look newer */
+  if (g->walk >= UINT32_MAX - 16) { /* marks of old walks must not look newer */
     for (int32_t i = 0; i < g->node_count; i++) g->nodes[i]->mark = 0;
     g->walk = 0;
   }
