@@ -8,7 +8,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,6 +30,8 @@ DYNAMO_OPSETS = range(18, 27)
 # Under this size a tensor stays in the model file, whatever happens to the others.
 EXTERNAL_THRESHOLD = 1024
 
+Inputs = Mapping[str, Tensor]
+
 
 class ExportError(ValueError):
     """A combination of options that can't be exported, with the reason."""
@@ -41,13 +43,17 @@ class CheckpointWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Options:
-    """How to export. ``opset`` None is 17 for TorchScript and the exporter's own default for dynamo."""
+    """How to export. ``opset`` None is 17 for TorchScript and the exporter's own default for dynamo.
+
+    ``notes`` keeps dynamo's account of where each node comes from, most of the size of a small file.
+    """
 
     exporter: str = "torchscript"
     opset: int | None = None
     batch: int = 1
     dynamic_batch: bool = False
     external_data: bool = False
+    notes: bool = True
 
 
 def known_names() -> list[str]:
@@ -124,53 +130,63 @@ def check_options(options: Options) -> None:
         raise ExportError(f"the batch is {options.batch}, expected at least 1")
 
 
-def write_torchscript(network: nn.Module, image: Tensor, outputs: Sequence[str], options: Options, path: Path) -> None:
+def write_torchscript(network: nn.Module, inputs: Inputs, outputs: Sequence[str], options: Options, path: Path) -> None:
     """The older exporter, which traces."""
-    axes = {name: {0: BATCH} for name in (INPUT, *outputs)} if options.dynamic_batch else None
-    torch.onnx.export(network, (image,), str(path), dynamo=False, opset_version=options.opset or 17,
-                      input_names=[INPUT], output_names=list(outputs), dynamic_axes=axes)
+    axes = {name: {0: BATCH} for name in (*inputs, *outputs)} if options.dynamic_batch else None
+    torch.onnx.export(network, tuple(inputs.values()), str(path), dynamo=False, opset_version=options.opset or 17,
+                      input_names=list(inputs), output_names=list(outputs), dynamic_axes=axes)
 
 
-def write_dynamo(network: nn.Module, image: Tensor, outputs: Sequence[str], options: Options, path: Path) -> None:
+def write_dynamo(network: nn.Module, inputs: Inputs, outputs: Sequence[str], options: Options, path: Path) -> None:
     """The newer exporter, PyTorch's default. It takes a batch of 1 in the example as a constant."""
-    shapes = None
+    values, shapes = tuple(inputs.values()), None
     if options.dynamic_batch:
-        shapes = {INPUT: {0: torch.export.Dim(BATCH)}}
-        image = image if image.shape[0] > 1 else image.repeat(2, 1, 1, 1)
-    program = torch.onnx.export(network, (image,), None, dynamo=True, opset_version=options.opset,
-                                input_names=[INPUT], output_names=list(outputs), dynamic_shapes=shapes, verbose=False)
+        batch = torch.export.Dim(BATCH)
+        shapes = tuple({0: batch} for _ in values)
+        values = tuple(value if value.shape[0] > 1 else torch.cat((value, value)) for value in values)
+    program = torch.onnx.export(network, values, None, dynamo=True, opset_version=options.opset,
+                                input_names=list(inputs), output_names=list(outputs), dynamic_shapes=shapes,
+                                verbose=False)
     assert program is not None
     program.save(str(path), external_data=False)
 
 
-def finish(path: Path, entries: dict[str, str], external: bool, target: Path) -> None:
-    """Adds the metadata, takes this machine's folders out of the node's own, checks, and writes ``target``."""
+def finish(path: Path, entries: Mapping[str, str], options: Options, target: Path) -> None:
+    """Adds the metadata, takes this machine's folders out of the nodes' notes, checks, and writes ``target``."""
     model = onnx.load(path)
     for key, value in sorted(entries.items()):
         model.metadata_props.add(key=key, value=value)
     for node in model.graph.node:
         for entry in node.metadata_props:
             entry.value = entry.value.replace(f"{ROOT}/", "")
+    if not options.notes:
+        drop_notes(model)
     target.parent.mkdir(parents=True, exist_ok=True)
     data = target.with_name(target.name + ".data")
     data.unlink(missing_ok=True)
-    onnx.save_model(model, str(target), save_as_external_data=external, all_tensors_to_one_file=True,
+    onnx.save_model(model, str(target), save_as_external_data=options.external_data, all_tensors_to_one_file=True,
                     location=data.name, size_threshold=EXTERNAL_THRESHOLD)
     if data.exists():
         data.chmod(target.stat().st_mode)
     onnx.checker.check_model(str(target), full_check=True)
 
 
-def export(network: nn.Module, outputs: Sequence[str], entries: dict[str, str], options: Options, target: Path,
-           image: Tensor | None = None) -> None:
+def drop_notes(model: onnx.ModelProto) -> None:
+    """Removes what dynamo writes about every node and value: where in the source it comes from."""
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        del part.metadata_props[:]
+
+
+def export(network: nn.Module, inputs: Inputs, outputs: Sequence[str], entries: Mapping[str, str], options: Options,
+           target: Path) -> None:
     """Writes ``network``, whose results are ``outputs``, to ``target``."""
     check_options(options)
-    image = seeded_image(0, options.batch) if image is None else image
     write = write_dynamo if options.exporter == "dynamo" else write_torchscript
     with tempfile.TemporaryDirectory() as folder, quiet(), torch.no_grad():
         path = Path(folder) / "model.onnx"
-        write(network, image, outputs, options, path)
-        finish(path, entries, options.external_data, target)
+        write(network, inputs, outputs, options, path)
+        finish(path, entries, options, target)
 
 
 def export_variant(name: str, target: Path, options: Options = Options(), *, seed: int | None = 0,
@@ -181,7 +197,8 @@ def export_variant(name: str, target: Path, options: Options = Options(), *, see
     network = build(name, seed, checkpoint)
     if picked != natural_outputs(name):
         network.VIT.head_vae.mean_only = True
-    export(network, picked, metadata(name), options, target)
+    image = seeded_image(0, options.batch)
+    export(network, {INPUT: image}, picked, metadata(name), options, target)
     return network
 
 

@@ -47,6 +47,8 @@ LOOSE = (
     ("level_embeds", normal(0.5)),
     ("cls_token", normal(0.3)),
     ("pos_embed", normal(0.2)),
+    ("in_proj_weight", normal(0.6)),
+    ("in_proj_bias", normal(0.1)),
     ("gamma1", normal(0.03, 0.1)),
     ("gamma2", normal(0.03, 0.1)),
 )
