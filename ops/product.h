@@ -66,7 +66,7 @@ static inline void product_split(mien_node *n, product *p) {
   const mien_math *math = mien_math_of(n);
   p->panels = product_ceil(p->n, math->gemm_columns);
   p->chunk = p->m > 0 ? p->m : 1;
-  const int64_t wanted = 6 * (int64_t)mien_threads(n), others = p->batches * p->panels;
+  const int64_t wanted = 4 * (int64_t)mien_threads(n), others = p->batches * p->panels;
   if (others < wanted) {
     const int64_t least = 4 * math->gemm_rows, share = product_ceil(p->m, product_ceil(wanted, others ? others : 1));
     const int64_t rows = product_ceil(share > least ? share : least, math->gemm_rows) * math->gemm_rows;

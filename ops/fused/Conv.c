@@ -1,0 +1,63 @@
+/* mien.Conv: Y = epilogue(Conv(X, W)) with W in ONNX's order. channels_last: X, R and Y are N, spatial..., C. P: the value of
+** the padding for each input channel instead of 0, so that a normalisation before a padded convolution folds exactly.
+** 1-, 2- and 3-D, fp32.  mien 1. */
+#include "ops/conv.h"
+
+enum { CONV_P = 6 };
+
+static mien_status fused_conv_infer(mien_node *n) {
+  const bool last = mien_attr_i(n, "channels_last") != 0;
+  mien_window w;
+  mien_type y;
+  MIEN_TRY(conv_infer(n, last, MIEN_WINDOW_DILATIONS, &w, &y));
+  MIEN_TRY(epilogue_infer(n, mien_in(n, 1)->type.dim[0], &y));
+  const mien_tensor *p = mien_in(n, CONV_P);
+  const int64_t channels = mien_in(n, 0)->type.dim[last ? y.rank - 1 : 1];
+  if (p && (p->type.rank != 1 || epilogue_differs(p->type.dim[0], channels)))
+    return mien_fail(n, MIEN_INVALID_MODEL, "input P has rank %d, expected 1 with %lld elements", (int)p->type.rank,
+                     (long long)channels);
+  return mien_set_type(n, 0, &y);
+}
+
+static mien_status fused_conv_prepare(mien_node *n) {
+  conv_state *s = mien_state(n);
+  const bool last = mien_attr_i(n, "channels_last") != 0;
+  mien_window w;
+  mien_type y;
+  MIEN_TRY(conv_infer(n, last, MIEN_WINDOW_DILATIONS, &w, &y));
+  conv_problem_make(&s->p, &w, &mien_in(n, 0)->type, &mien_in(n, 1)->type, mien_attr_i(n, "group"), last);
+  return conv_prepare(n, s);
+}
+
+static mien_status fused_conv_run(mien_node *n, int64_t begin, int64_t end) {
+  const conv_state *s = mien_state(n);
+  mien_epilogue e = epilogue_read(n);
+  e.residual_stride = s->p.channels_last ? s->p.out_channels : 1;
+  e.residual_step = s->p.channels_last ? 1 : s->p.out_pixels;
+  s->algorithm->run(n, s, &e, begin, end);
+  return MIEN_OK;
+}
+
+static const mien_kernel fused_conv_kernels[] = {{MIEN_F32, fused_conv_run}, {MIEN_NONE, NULL}};
+static const mien_attr fused_conv_attrs[] = {{.name = "kernel_shape", .kind = 'I'},
+                                             {.name = "strides", .kind = 'I'},
+                                             {.name = "pads", .kind = 'I'},
+                                             {.name = "dilations", .kind = 'I'},
+                                             {.name = "group", .kind = 'i', .i = 1},
+                                             {.name = "channels_last", .kind = 'i'},
+                                             EPILOGUE_ATTRS,
+                                             {.name = NULL}};
+
+const mien_op mien_ops_fused_Conv[] = {
+    {.domain = "mien",
+     .name = "Conv",
+     .since = 1,
+     .signature = "X:T, W:T, B:T?, S:T?, G:T?, R:T?, P:T? -> Y:T",
+     .attrs = fused_conv_attrs,
+     .kernels = fused_conv_kernels,
+     .state = sizeof(conv_state),
+     .infer = fused_conv_infer,
+     .prepare = fused_conv_prepare,
+     .doc = "convolution with padding values, bias, activation, scale and residual"},
+    {.name = NULL},
+};

@@ -1,0 +1,52 @@
+/* tests/ops/isa.h -- runs a body once for every instruction set that this machine has, each in an env of its own. */
+#ifndef MIEN_TESTS_OPS_ISA_H
+#define MIEN_TESTS_OPS_ISA_H
+
+#include "op_test.h"
+#include "ops/kernels/select.h"
+
+typedef void isa_body(mien_env *env);
+
+static inline void isa_each(isa_body *body) {
+  static const char *const names[] = {"portable", "avx2", "avx512"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    if (!mien__math_named(names[i])) continue;
+    assert_int_equal(setenv("MIEN_ISA", names[i], 1), 0);
+    mien_error error = {0};
+    mien_env *env = NULL;
+    assert_int_equal(mien_env_create(NULL, &env, &error), MIEN_OK);
+    assert_string_equal(env->host.math->isa, names[i]);
+    body(env);
+    mien_env_destroy(env);
+  }
+  unsetenv("MIEN_ISA");
+}
+
+/* Random numbers as float input; returns the memory for the reference. */
+static inline float *isa_in(op_call *c, int rank, const int64_t *dims, uint64_t *seed) {
+  float *x = op_in(c, MIEN_F32, rank, dims, NULL);
+  const int64_t count = mien_count(&c->in[c->in_count - 1].type);
+  for (int64_t i = 0; i < count; i++) x[i] = (float)op_random(seed, -1, 1);
+  return x;
+}
+
+/* Runs on the caller alone, on 1, 2 and 3 threads, with input `weight` constant and not: all bits must be equal. */
+static inline void isa_run_all(mien_env *env, op_call *c, int weight) {
+  op_run_ok(env, c);
+  const size_t bytes = c->out[0].bytes;
+  void *first = malloc(bytes + 1);
+  assert_non_null(first);
+  if (bytes) memcpy(first, c->out[0].data, bytes);
+  for (int threads = 1; threads <= 3; threads++)
+    for (int variable = 0; variable < 2; variable++) {
+      c->threads = threads;
+      if (weight >= 0) c->variable[weight] = variable != 0;
+      op_run_ok(env, c);
+      assert_memory_equal(first, c->out[0].data, bytes ? bytes : 1);
+    }
+  c->threads = 0;
+  if (weight >= 0) c->variable[weight] = false;
+  free(first);
+}
+
+#endif
