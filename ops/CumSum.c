@@ -11,7 +11,7 @@ typedef struct {
 static mien_status cum_sum_layout(mien_node *n, cum_sum_line *s) {
   const mien_type *x = &mien_in(n, 0)->type;
   shape_list list;
-  int axis;
+  int axis = 0;
   MIEN_TRY(shape_list_run(n, 1, "axis", &list));
   if (list.count != 1)
     return mien_fail(n, MIEN_INVALID_MODEL, "axis has %lld elements, expected 1", (long long)list.count);
@@ -53,7 +53,7 @@ MIEN_KERNELS(cum_sum, CUM_SUM_TYPES)
 
 static mien_status cum_sum_infer(mien_node *n) {
   shape_list list;
-  int axis;
+  int axis = 0;
   MIEN_TRY(shape_list_infer(n, 1, "axis", &list));
   if (list.count >= 0 && list.count != 1)
     return mien_fail(n, MIEN_INVALID_MODEL, "axis has %lld elements, expected 1", (long long)list.count);

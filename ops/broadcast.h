@@ -258,8 +258,6 @@ static inline mien_status mien_binary_run(mien_node *n, int64_t begin, int64_t e
 
 /* ---- any number of operands */
 
-#define MIEN_BLOCK 256
-
 /* take: acc[i] = first ? x[i] : op(acc[i], x[i]), x a single element repeated where `one`. give: z[i] from acc[i]. */
 typedef void mien_variadic_take(void *acc, const void *x, bool one, bool first, int64_t count);
 typedef void mien_variadic_give(const void *acc, void *z, int64_t count, int inputs);

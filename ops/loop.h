@@ -137,6 +137,9 @@ static inline uint64_t mien_truncate_u64(double v) {
 #define MIEN_INDEPENDENT
 #endif
 
+/* Elements that operators work on at a time where they need a copy. */
+#define MIEN_BLOCK 256
+
 /* ---- kernel tables */
 
 #define MIEN_ROW(D, T, C, K, op) {MIEN_##D, op##_##D},

@@ -311,7 +311,7 @@ static inline mien_status mien_reduce_prepare(mien_node *n) {
 /* The one axis of the attribute `axis`. */
 static inline mien_status mien_arg_mark(mien_node *n, bool *reduced) {
   const int rank = mien_in(n, 0)->type.rank;
-  int axis;
+  int axis = 0;
   MIEN_TRY(shape_axis(n, mien_attr_i(n, "axis"), rank, &axis));
   for (int i = 0; i < rank; i++) reduced[i] = i == axis;
   return MIEN_OK;
