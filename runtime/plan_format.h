@@ -37,8 +37,8 @@ mien_status mien__plan_type(const struct Mien__Plan__Type *type, bool open, cons
                             mien_error *error);
 /* Section constants against their types; fills plan->tensors. */
 mien_status mien__plan_check_constants(mien_plan *plan, mien_error *error);
-/* Points out at the attribute's parts; what: as above. */
-mien_status mien__plan_attribute(const mien_plan *plan, const struct Mien__Plan__Attribute *attribute, const char *what,
+/* Points out at the attribute's parts; strings are copied into the pool. what: as above. */
+mien_status mien__plan_attribute(mien_plan *plan, const struct Mien__Plan__Attribute *attribute, const char *what,
                                  mien__attr_value *out, mien_error *error);
 
 /* plan_facts.c: sections names, meta, check. */
