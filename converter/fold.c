@@ -127,8 +127,10 @@ static mien_status fold_evaluate(mien__graph *g, mien_node_id node, bool *folded
 
 /* ---- values whose contents shape arithmetic knows */
 
-static bool fold_known(const mien__value *v) {
-  return !v->constant && v->known && fold_plain(&v->tensor.type) && mien_count(&v->tensor.type) >= 0;
+static bool fold_known(const mien__graph *g, const mien__value *v) {
+  if (v->constant || !v->known || !fold_plain(&v->tensor.type)) return false;
+  int64_t count = mien_count(&v->tensor.type); /* at most MIEN__MAX_INTS */
+  return count >= 0 && (uint64_t)count * mien_dtype_bytes(v->tensor.type.dtype) <= g->env->limits.folded_bytes;
 }
 
 static mien_status fold_contents(mien__graph *g, mien_value value, mien_error *error) {
@@ -159,7 +161,7 @@ mien_status mien__graph_fold_node(mien__graph *g, mien_node_id node, bool *folde
   if (*folded) return MIEN_OK;
   for (int i = 0; i < n->n.out_count; i++) {
     mien_value out = n->out[i];
-    if (out == MIEN_NO_VALUE || !mien__value_needed(g, out) || !fold_known(&g->values[out]->v)) continue;
+    if (out == MIEN_NO_VALUE || !mien__value_needed(g, out) || !fold_known(g, &g->values[out]->v)) continue;
     MIEN_TRY(fold_contents(g, out, error));
     *folded = true;
   }

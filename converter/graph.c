@@ -136,7 +136,7 @@ mien_status mien__graph_set_constant(mien__graph *g, mien_value value, const mie
 
 mien_status mien__graph_add_constant(mien__graph *g, const char *name, const mien_tensor *tensor, bool owned,
                                      bool initializer, mien_value *value, mien_error *error) {
-  mien_value id;
+  mien_value id = MIEN_NO_VALUE;
   MIEN_TRY(mien__graph_add_value(g, name, &id, error));
   MIEN_TRY(mien__graph_set_constant(g, id, tensor, owned, initializer, error));
   *value = id;
