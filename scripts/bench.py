@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Times mien beside ONNX Runtime: same model, inputs, threads and precision (fp32), in alternating runs, with the outputs compared.
 
-usage: .venv/bin/python scripts/bench.py [--models poster-var-rafdb7 ...] [--threads 1 2] [--batch 1] [--rounds 3] [--json FILE]
+usage: .venv/bin/python scripts/bench.py [--models poster_var_rafdb7 ...] [--threads 1 2] [--batch 1] [--rounds 3] [--json FILE]
 
 Models are names of scripts/export.py or .onnx files. Prints a table: medians in milliseconds, load time, process start to first
 answer, peak resident memory, file sizes. Fails when an output differs by more than 1e-3.
@@ -109,7 +109,7 @@ def main() -> None:
         ort_worker(sys.argv[2], sys.argv[3], int(sys.argv[4]), float(sys.argv[5]))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=["poster-var-rafdb7"], help="export.py variants or .onnx files")
+    parser.add_argument("--models", nargs="+", default=["poster_var_rafdb7"], help="export.py variants or .onnx files")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--batch", nargs="+", type=int, default=[1])
     parser.add_argument("--rounds", type=int, default=3, help="alternating rounds; medians over them")

@@ -15,5 +15,5 @@ say build/mien run "$work/poster_var_small.plan" --input "image=$picture" --samp
 cat <<'TEXT'
 
 The small network has the topology of POSTER-Var and random weights: its numbers are right, its emotions mean nothing.
-A trained checkpoint: scripts/export.py --variant poster-var-rafdb7 --checkpoint FILE.pth -o model.onnx
+A trained checkpoint: scripts/export.py --variant poster_var_rafdb7 --checkpoint FILE.pth -o model.onnx
 TEXT
