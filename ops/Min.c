@@ -4,7 +4,9 @@
 #define min_all(C, x, y) ((x) < (y) || (x) != (x) ? (x) : (y))
 MIEN_VARIADIC(min_all, MIEN_LAST_SAME, MIEN_NUMBERS)
 
-static int64_t min_all_dim(mien_node *n, int64_t a, int64_t b) { return mien_dim(n, 'm', a, b); }
+static int64_t min_all_dim(mien_node *n, int64_t a, int64_t b) {
+  return mien_in_count(n) == 1 ? a : mien_dim(n, 'm', a, b);
+}
 
 const mien_op mien_ops_Min[] = {
     {.name = "Min",

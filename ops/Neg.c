@@ -6,6 +6,11 @@
 #define neg(C, s, x) ((C)(-MIEN_WRAP(x)))
 MIEN_UNARY(neg, void, NEG_TYPES)
 
+static int64_t neg_dim(mien_node *n, int64_t a, int64_t b) {
+  (void)b;
+  return mien_dim(n, '-', 0, a);
+}
+
 const mien_op mien_ops_Neg[] = {
     {.name = "Neg",
      .since = 6,
@@ -13,6 +18,7 @@ const mien_op mien_ops_Neg[] = {
      .kernels = neg_kernels,
      .infer = mien_infer_same,
      .flags = MIEN_OP_IN_PLACE,
+     .dim_eval = neg_dim,
      .doc = "Y[i] = -X[i]"},
     {.name = NULL},
 };

@@ -178,6 +178,17 @@ static int64_t broadcast_index(const mien_type *y, const mien_type *x, int64_t f
   return index;
 }
 
+/* A comparison that symbols leave open in one element is not known at all. */
+static mien_status truth_values(mien_node *n, const int64_t *values, int64_t count) {
+  uint8_t bytes[MIEN__MAX_INTS];
+  for (int64_t i = 0; i < count; i++) {
+    if (values[i] != 0 && values[i] != 1) return MIEN_OK;
+    bytes[i] = (uint8_t)values[i];
+  }
+  n->out[0]->known = mien__pool_copy(n->scope->pool, bytes, (size_t)count);
+  return n->out[0]->known ? MIEN_OK : no_pool_memory(n);
+}
+
 static mien_status element_symbols(mien_node *n) {
   int64_t values[MIEN__MAX_INTS], count_a, count_b = 0;
   const int64_t *a = mien_ints(n, 0, &count_a), *b = n->in_count > 1 ? mien_ints(n, 1, &count_b) : NULL;
@@ -188,6 +199,7 @@ static mien_status element_symbols(mien_node *n) {
     int64_t right = b ? b[broadcast_index(y, &n->in[1]->tensor.type, i)] : 0;
     values[i] = n->record->op->dim_eval(n, left, right);
   }
+  if (y->dtype == MIEN_BOOL) return truth_values(n, values, count);
   return mien_set_ints(n, 0, values, count);
 }
 
@@ -223,7 +235,9 @@ mien_status mien__infer_contents(mien_node *n) {
     if (n->in[i] && data) integers = mien_ints(n, i, &count) != NULL;
   }
   for (int i = 0; i < n->out_count; i++)
-    if (n->out[i] && !is_integer(n->out[i]->tensor.type.dtype)) integers = false;
+    if (n->out[i] && !is_integer(n->out[i]->tensor.type.dtype) &&
+        !(n->out[i]->tensor.type.dtype == MIEN_BOOL && op->dim_eval))
+      integers = false;
   if (!integers) return MIEN_OK;
   if (op->flags & MIEN_OP_MOVES_DATA) return move_symbols(n);
   if (op->dim_eval && n->out_count == 1 && n->in_count <= 2) return element_symbols(n);

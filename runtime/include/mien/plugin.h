@@ -76,7 +76,7 @@ typedef struct mien_op {
   void (*release)(mien_node *n); /* frees what prepare took from elsewhere; NULL: nothing */
   uint32_t flags;
   /* One element of integer shape arithmetic where an operand is a symbol: e.g. Add calls mien_dim('+'). Unary operators
-  ** (Neg, Cast between i32 and i64) get b = 0. NULL where the operator has none. */
+  ** (Neg, Cast between i32 and i64) get b = 0. Comparisons give 0, 1 or, where it is open, any symbol. NULL where the operator has none. */
   int64_t (*dim_eval)(mien_node *n, int64_t a, int64_t b);
   /* Operators outside ai.onnx: builds the same result from ai.onnx and mien operators (see mien_rewriter;
   ** the node's inputs are bound as "0", "1", ...). Carried in the plan for hosts without the plugin. */
