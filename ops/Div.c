@@ -16,7 +16,11 @@ MIEN_SIGNED(MIEN_BINARY_SAME, div_signed, mien_broadcast, div_by_zero, DIV_WHY)
 static const mien_kernel div_kernels[] = {MIEN_FLOATS(MIEN_ROW, div_floats) MIEN_UNSIGNED(MIEN_ROW, div_unsigned)
                                               MIEN_SIGNED(MIEN_ROW, div_signed){MIEN_NONE, NULL}};
 
-static int64_t div_dim(mien_node *n, int64_t a, int64_t b) { return mien_dim(n, '/', a, b); }
+/* Among symbols an element may be a number, which truncates as in the kernels. */
+static int64_t div_dim(mien_node *n, int64_t a, int64_t b) {
+  if (!mien_is_symbol(a) && !mien_is_symbol(b) && b != 0 && b != -1) return a / b;
+  return mien_dim(n, '/', a, b);
+}
 
 const mien_op mien_ops_Div[] = {
     {.name = "Div",

@@ -39,7 +39,11 @@ static mien_status mod_prepare(mien_node *n) {
   return mien_prepare_broadcast(n);
 }
 
-static int64_t mod_dim(mien_node *n, int64_t a, int64_t b) { return mien_dim(n, '%', a, b); }
+/* Symbols are never negative; a negative number beside them follows the kernels. */
+static int64_t mod_dim(mien_node *n, int64_t a, int64_t b) {
+  if (mien_attr_i(n, "fmod") != 0 && !mien_is_symbol(a) && !mien_is_symbol(b) && b != 0 && b != -1) return a % b;
+  return mien_dim(n, '%', a, b);
+}
 
 static const mien_attr mod_attrs[] = {{.name = "fmod", .kind = 'i', .i = 0}, {.name = NULL}};
 
