@@ -252,8 +252,11 @@ static bool patch_knows_more(const mien__value *before, const mien__value *after
   if (a->dtype != b->dtype || a->rank != b->rank) return true;
   for (int i = 0; i < a->rank; i++)
     if (a->dim[i] != b->dim[i] && !(mien_is_symbol(a->dim[i]) && mien_is_symbol(b->dim[i]))) return true;
-  bool contents = before->ints || mien__contents(before);
-  return !contents && (after->ints || mien__contents(after));
+  if (mien__contents(before) || (!after->ints && !mien__contents(after))) return false;
+  if (mien__contents(after) || !before->ints || before->ints_count != after->ints_count) return true;
+  for (int64_t i = 0; i < after->ints_count; i++)
+    if (mien_is_symbol(before->ints[i]) && !mien_is_symbol(after->ints[i])) return true;
+  return false;
 }
 
 /* Infers a node whose inputs are known better than before. Where that tells nothing new, its types stay as they were: a fresh
