@@ -232,6 +232,9 @@ static mien_status append(check *c, const Mien__Plan__Instruction *from, const c
   if (p->instruction_count >= c->plan->env->limits.nodes)
     return mien__fail(c->error, MIEN_LIMIT, "more than %u instructions (limit nodes)", c->plan->env->limits.nodes);
   if (from->n_attributes > 256) return corrupt(c, "%s: %zu attributes", what, from->n_attributes);
+  bool computes = false;
+  for (size_t i = 0; i < from->n_outputs; i++) computes = computes || from->outputs[i];
+  if (!computes) return corrupt(c, "%s: has no output", what);
   mien__attr_value *attrs = check_alloc(c, from->n_attributes, sizeof *attrs);
   if (!attrs) return MIEN_NO_MEMORY;
   for (size_t i = 0; i < from->n_attributes; i++)

@@ -108,6 +108,8 @@ static mien_status check_sampling(const mien_plan *plan, const Mien__Plan__Meta 
 
 #define bad_check(...) mien__fail(error, MIEN_CORRUPT, "section check: " __VA_ARGS__)
 
+#define MAX_GOLDEN 1000 /* names are compared in pairs */
+
 /* The sizes that a golden input has must be those that its port allows; whether equal symbols are equal is seen when it runs. */
 static bool fits_port(const mien_type *type, const mien_type *port) {
   if (type->dtype != port->dtype || type->nest[0] != MIEN_TENSOR) return false;
@@ -135,24 +137,30 @@ static mien_status check_golden_input(const mien_plan *plan, const Mien__Plan__C
                                             : bad_check("input '%.100s' has another type than the plan's", in->name);
 }
 
-static mien_status check_golden_value(const mien_plan *plan, const Mien__Plan__GoldenValue *v, mien_error *error) {
+static mien_status check_golden_value(const mien_plan *plan, const Mien__Plan__Check *check, size_t i,
+                                      mien_error *error) {
+  const Mien__Plan__GoldenValue *v = check->values[i];
   char what[160];
   mien_type type;
   int64_t count;
   size_t bytes;
   snprintf(what, sizeof what, "section check: value '%.100s'", v->name);
   if (!v->name[0]) return bad_check("a value without a name");
+  for (size_t k = 0; k < i; k++)
+    if (strcmp(check->values[k]->name, v->name) == 0) return bad_check("value '%.100s' is given twice", v->name);
   if (v->output && !find_port(plan->program.outputs, plan->program.output_count, v->name))
     return bad_check("'%.100s' is no output", v->name);
   MIEN_TRY(mien__plan_type(v->type, false, what, &type, error));
   MIEN_TRY(mien__type_size(plan->env, &type, &count, &bytes, error));
+  if (type.dtype == MIEN_STRING || type.dtype == MIEN_C64 || type.dtype == MIEN_C128)
+    return bad_check("value '%.100s' is of type %s", v->name, mien_dtype_name(type.dtype));
   if (v->n_index != v->n_expected || v->n_index == 0)
     return bad_check("value '%.100s' has %zu places and %zu numbers", v->name, v->n_index, v->n_expected);
   if (!(v->tolerance >= 0) || isinf(v->tolerance))
     return bad_check("value '%.100s' has tolerance %g", v->name, v->tolerance);
-  for (size_t i = 0; i < v->n_index; i++)
-    if (v->index[i] >= (uint64_t)count)
-      return bad_check("value '%.100s' has place %llu of %lld", v->name, (unsigned long long)v->index[i],
+  for (size_t k = 0; k < v->n_index; k++)
+    if (v->index[k] >= (uint64_t)count)
+      return bad_check("value '%.100s' has place %llu of %lld", v->name, (unsigned long long)v->index[k],
                        (long long)count);
   return MIEN_OK;
 }
@@ -160,10 +168,11 @@ static mien_status check_golden_value(const mien_plan *plan, const Mien__Plan__G
 static mien_status check_golden(const mien_plan *plan, mien_error *error) {
   const Mien__Plan__Check *check = plan->check;
   if (check->n_values == 0) return MIEN_OK; /* no golden values */
+  if (check->n_values > MAX_GOLDEN) return bad_check("%zu values, at most %d", check->n_values, MAX_GOLDEN);
   if (check->n_inputs != plan->program.input_count)
     return bad_check("%zu inputs, the plan has %u", check->n_inputs, plan->program.input_count);
   for (size_t i = 0; i < check->n_inputs; i++) MIEN_TRY(check_golden_input(plan, check, i, error));
-  for (size_t i = 0; i < check->n_values; i++) MIEN_TRY(check_golden_value(plan, check->values[i], error));
+  for (size_t i = 0; i < check->n_values; i++) MIEN_TRY(check_golden_value(plan, check, i, error));
   return MIEN_OK;
 }
 
