@@ -1,15 +1,26 @@
 /* Shapes that inference has found out replace the arithmetic that computes them. */
 #include "pass.h"
 
+/* A Reshape that is told its sizes in the one way in which pass_reshape tells them. */
+static bool is_told(mien_rewriter *r, mien_node_id n, const int64_t *spec, int rank) {
+  const mien_rewrite_host *h = mien_rewrite_host_of(r);
+  if (!pass_is_op(r, n, "Reshape") || !pass_is_constant(r, pass_in(r, n, 1))) return false;
+  if (h->since(r, n) >= 14 && h->has_attr(r, n, "allowzero")) return false;
+  int64_t count = 0;
+  const int64_t *told = pass_numbers(r, pass_in(r, n, 1), &count);
+  return told && count == rank && memcmp(told, spec, (size_t)count * sizeof *spec) == 0;
+}
+
 /* Squeeze, Unsqueeze and Flatten are Reshapes; a Reshape whose target is computed has it as a constant instead. */
 static mien_status constant_shape(mien_rewriter *r) {
   const mien_rewrite_host *h = mien_rewrite_host_of(r);
   mien_node_id root = h->root(r);
   mien_value x = pass_in(r, root, 0), y = pass_root_out(r), z;
   if (x == MIEN_NO_VALUE || y == MIEN_NO_VALUE) return MIEN_OK;
-  if (pass_is_op(r, root, "Reshape") && pass_is_constant(r, pass_in(r, root, 1))) return MIEN_OK;
   const mien_type *t = h->type(r, y), *from = h->type(r, x);
-  if (!pass_is_known(t) || !pass_is_known(from) || !pass_can_reshape(r, x, t->dim, t->rank)) return MIEN_OK;
+  int64_t spec[MIEN_MAX_RANK];
+  if (!pass_is_known(t) || !pass_is_known(from) || !pass_reshape_spec(from, t->dim, t->rank, spec)) return MIEN_OK;
+  if (is_told(r, root, spec, t->rank)) return MIEN_OK;
   MIEN_TRY(pass_reshape(r, x, t->dim, t->rank, &z));
   return h->replace(r, y, z);
 }
