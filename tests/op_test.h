@@ -127,7 +127,7 @@ static mien_status op_run(mien_env *env, op_call *c) {
   return status;
 }
 
-static void op_free(op_call *c) {
+static inline void op_free(op_call *c) {
   for (int i = 0; i < c->in_count; i++) free(c->in[i].data);
   for (int i = 0; i < OP_MAX_OUT; i++) free(c->out[i].data);
   memset(c, 0, sizeof *c);

@@ -29,6 +29,7 @@
 #include <immintrin.h>
 #define VL 16
 #define GEMM_ROWS 14
+#define VF_FUSED
 typedef __m512 vf;
 typedef __mmask16 vm;
 
@@ -61,6 +62,7 @@ VEC void vf_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T1)
 #include <immintrin.h>
 #define VL 8
 #define GEMM_ROWS 6
+#define VF_FUSED
 typedef __m256 vf;
 typedef __m256 vm;
 
@@ -117,6 +119,7 @@ VEC void vf_store_n(float *p, vf v, int64_t n) {
   for (int64_t i = 0; i < n; i++) p[i] = v[i];
 }
 #ifdef __FP_FAST_FMAF
+#define VF_FUSED
 VEC vf vf_fma(vf a, vf b, vf c) {
   return (vf){__builtin_fmaf(a[0], b[0], c[0]), __builtin_fmaf(a[1], b[1], c[1]), __builtin_fmaf(a[2], b[2], c[2]),
               __builtin_fmaf(a[3], b[3], c[3])};

@@ -53,11 +53,21 @@ VEC vf v_erfcx(vf a) {
   return p;
 }
 
+/* What rounding took from s = a^2 / 2. Without a fused operation: exact products of halves of a's digits. */
+VEC vf v_square_low(vf a, vf s) {
+#ifdef VF_FUSED
+  return vf_fma(a * vf_set(0.5f), a, -s);
+#else
+  vf wide = a * vf_set(4097.0f), high = wide - (wide - a), low = a - high;
+  return ((high * high * vf_set(0.5f) - s) + high * low) + low * low * vf_set(0.5f);
+#endif
+}
+
 /* x * Phi(x) without the cancellation of 1 + erf on the negative side. */
 VEC vf v_gelu(vf x) {
   vf a = vf_min2(vf_set(14.5f), vf_abs(x)); /* Phi(-14.5) is below the smallest float */
   vf s = a * a * vf_set(0.5f);
-  vf low = vf_fma(a * vf_set(0.5f), a, -s); /* what rounding took from a^2 / 2 */
+  vf low = v_square_low(a, s);
   vf e = v_exp(-s);
   vf c = v_erfcx(a * vf_set(0.70710678f)) * vf_fnma(e, low, e) * vf_set(0.5f);
   return x * vf_select(vf_less(x, vf_set(0)), c, vf_set(1.0f) - c);
