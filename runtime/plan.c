@@ -39,9 +39,9 @@ static mien_status plan_check(mien_plan *plan, mien_plan **out, mien_error *erro
 
 mien_status mien_plan_open(mien_env *env, const char *path, uint32_t flags, mien_plan **out, mien_error *error) {
   if (!env || !path || !out) return mien__fail(error, MIEN_INVALID_ARGUMENT, "env, path and plan must not be NULL");
-  mien_plan *plan;
+  mien_plan *plan = NULL;
   MIEN_TRY(plan_create(env, flags, &plan, error));
-  mien__file file;
+  mien__file file = {0};
   mien_status status = mien__file_open(env, path, (flags & MIEN_PLAN_COPY) != 0, &file, error);
   if (status != MIEN_OK) {
     mien_plan_close(plan);
@@ -57,7 +57,7 @@ mien_status mien_plan_open_memory(mien_env *env, const void *data, size_t size, 
                                   mien_error *error) {
   if (!env || (!data && size) || !out)
     return mien__fail(error, MIEN_INVALID_ARGUMENT, "env, data and plan must not be NULL");
-  mien_plan *plan;
+  mien_plan *plan = NULL;
   MIEN_TRY(plan_create(env, flags, &plan, error));
   uint8_t *copy = mien__alloc(env, size);
   if (!copy) {

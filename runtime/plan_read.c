@@ -157,8 +157,8 @@ mien_status mien__plan_read(mien_plan *plan, mien_error *error) {
   return mien__fail(error, MIEN_UNSUPPORTED, "constants of a plan are little-endian, this machine is not");
 #endif
   row rows[MIEN__PLAN_MAX_SECTIONS];
-  uint32_t count;
-  uint64_t hash;
+  uint32_t count = 0;
+  uint64_t hash = 0;
   MIEN_TRY(read_head(plan, &count, &hash, error));
   MIEN_TRY(read_table(plan, count, hash, rows, error));
   MIEN_TRY(check_rows(plan, rows, count, error));

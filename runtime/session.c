@@ -67,7 +67,7 @@ static mien_status find_layout(mien_session *s, mien_error *error) {
     s->layouts = l;
     return MIEN_OK;
   }
-  mien__layout *fresh;
+  mien__layout *fresh = NULL;
   MIEN_TRY(mien__layout_create(s, &fresh, error));
   fresh->next = s->layouts;
   s->layouts = fresh;
