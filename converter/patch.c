@@ -166,18 +166,20 @@ static int32_t patch_inputs_rank(const mien__graph *g, const mien__gnode *n) {
   return rank;
 }
 
-/* Raises whatever reads `node` to its rank, and so on. */
-static mien_status patch_raise(mien_rewriter *r, mien_node_id node) {
+/* Raises a node to `rank`, whatever reads it, and so on. */
+static mien_status patch_raise(mien_rewriter *r, mien_node_id node, int32_t rank) {
   mien__graph *g = r->g;
   mien__ids *stack = &r->cache->stack;
+  if (g->nodes[node]->rank >= rank) return MIEN_OK;
+  g->nodes[node]->rank = rank;
   mien_status status = mien__ids_push(stack, node, r->error);
   while (stack->count > 0 && status == MIEN_OK) {
     const mien__gnode *n = g->nodes[stack->at[--stack->count]];
     for (int i = 0; i < n->n.out_count; i++) {
       if (n->out[i] == MIEN_NO_VALUE) continue;
       for (const mien__use *use = g->values[n->out[i]]->first_use; use && status == MIEN_OK; use = use->next) {
-        if (g->nodes[use->node]->rank >= n->rank) continue;
-        g->nodes[use->node]->rank = n->rank;
+        if (g->nodes[use->node]->rank >= rank) continue;
+        g->nodes[use->node]->rank = rank;
         status = mien__ids_push(stack, use->node, r->error);
       }
     }
@@ -312,15 +314,19 @@ static mien_status patch_settle(mien_rewriter *r, int32_t first_node, int32_t en
   return status;
 }
 
-static mien_status patch_attach(mien_rewriter *r, int32_t end_node) {
+/* moved: for each pair, the last use that the new value had before; those after it were the old value's. */
+static mien_status patch_attach(mien_rewriter *r, int32_t end_node, const mien__use *const *moved) {
   mien__graph *g = r->g;
   for (mien_node_id i = r->patch.first_node; i < end_node; i++) {
     g->nodes[i]->rank = patch_inputs_rank(g, g->nodes[i]);
     mien__graph_attach(g, i);
   }
   for (int i = 0; i < r->patch.pair_count; i++) {
-    mien_node_id producer = g->values[r->patch.pairs[i].to]->producer;
-    if (producer != MIEN_NO_NODE) MIEN_TRY(patch_raise(r, producer));
+    const mien__gvalue *to = g->values[r->patch.pairs[i].to];
+    if (to->producer == MIEN_NO_NODE) continue;
+    int32_t rank = g->nodes[to->producer]->rank;
+    for (const mien__use *use = moved[i] ? moved[i]->next : to->first_use; use; use = use->next)
+      MIEN_TRY(patch_raise(r, use->node, rank));
   }
   return MIEN_OK;
 }
@@ -331,6 +337,7 @@ mien_status mien__patch_apply(mien_rewriter *r, mien__ids *touched) {
   mien_value into = p->pairs[0].to;
   int32_t end_node = g->node_count;
   mien__ids *dead = &r->cache->dead, *queue = &r->cache->queue;
+  const mien__use *moved[MIEN__PATCH_PAIRS];
   r->cache->user_of = MIEN_NO_VALUE;
   for (int i = 0; i < p->pair_count; i++) {
     mien_value from = p->pairs[i].from, to = p->pairs[i].to;
@@ -338,9 +345,10 @@ mien_status mien__patch_apply(mien_rewriter *r, mien__ids *touched) {
     MIEN_TRY(mien__ids_push(dead, g->values[from]->producer, r->error));
     for (const mien__use *use = g->values[from]->first_use; use && news; use = use->next)
       MIEN_TRY(mien__ids_push(queue, use->node, r->error));
+    moved[i] = g->values[to]->last_use;
     mien__graph_replace_uses(g, from, to);
   }
-  MIEN_TRY(patch_attach(r, end_node));
+  MIEN_TRY(patch_attach(r, end_node, moved));
   for (mien_node_id i = end_node - 1; i >= p->first_node; i--) MIEN_TRY(mien__ids_push(dead, i, r->error));
   MIEN_TRY(patch_prune(r, into, touched));
   MIEN_TRY(patch_settle(r, p->first_node, end_node, touched));
