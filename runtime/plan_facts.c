@@ -154,7 +154,7 @@ static mien_status check_golden_value(const mien_plan *plan, const Mien__Plan__C
   MIEN_TRY(mien__type_size(plan->env, &type, &count, &bytes, error));
   if (type.dtype == MIEN_STRING || type.dtype == MIEN_C64 || type.dtype == MIEN_C128)
     return bad_check("value '%.100s' is of type %s", v->name, mien_dtype_name(type.dtype));
-  if (v->n_index != v->n_expected || v->n_index == 0)
+  if (v->n_index != v->n_expected || (v->n_index == 0) != (count == 0))
     return bad_check("value '%.100s' has %zu places and %zu numbers", v->name, v->n_index, v->n_expected);
   if (!(v->tolerance >= 0) || isinf(v->tolerance))
     return bad_check("value '%.100s' has tolerance %g", v->name, v->tolerance);
