@@ -42,9 +42,12 @@ static void print_operators(const cJSON *list) {
   const cJSON *row;
   int i = 0;
   cJSON_ArrayForEach(row, list) {
-    const char *plugin = text_of(row, "plugin");
-    printf("%-9s %-32s %8.0f%s%s\n", i++ ? "" : "operators", text_of(row, "op"), number_of(row, "count"),
-           *plugin ? "  plugin " : "", plugin);
+    const char *plugin = text_of(row, "plugin"), *domain = text_of(row, "domain");
+    char op[160];
+    bool standard = strcmp(domain, "ai.onnx") == 0;
+    snprintf(op, sizeof op, "%s%s%s", standard ? "" : domain, standard ? "" : ".", text_of(row, "op"));
+    printf("%-9s %-32s %8.0f%s%s\n", i++ ? "" : "operators", op, number_of(row, "count"), *plugin ? "  plugin " : "",
+           plugin);
   }
 }
 

@@ -67,7 +67,8 @@ def largest(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> floa
 
 
 def operators(mien: Path, plan: Path) -> dict[str, int]:
-    return {row["op"]: int(row["count"]) for row in json.loads(run(mien, "info", plan, "--json"))["operators"]}
+    rows = json.loads(run(mien, "info", plan, "--json"))["operators"]
+    return {f"{row['domain']}.{row['op']}".removeprefix("ai.onnx."): int(row["count"]) for row in rows}
 
 
 def check_structure(counts: dict[str, int], name: str, options: Options) -> None:
