@@ -5,41 +5,58 @@
 
 /* What a core's second-level cache holds beside everything else. */
 #define GEMM_CACHE (512 * 1024)
-/* Elements of k that one packed block of rows holds (see gemm_block_copied). */
-#define GEMM_DEPTH 512
+/* Elements of k that one accumulator sums, and that a copied block of rows holds (see gemm_block_copied). */
+#define GEMM_DEPTH 256
 
 typedef void gemm_fn(const mien_pieces *a, int64_t row, const float *b, float *tile, bool add);
 
-/* tile[rows][GEMM_COLUMNS] = (add ? tile : 0) + A B, over `vectors` vectors of columns. */
+/* Moves the sums into the tile. */
+VEC void gemm_flush(const int rows, const int vectors, vf sum[GEMM_ROWS][2], float *tile, bool add) {
+  MIEN_UNROLL
+  for (int i = 0; i < rows; i++)
+    for (int v = 0; v < vectors; v++) {
+      float *to = tile + i * GEMM_COLUMNS + v * VL;
+      if (add) sum[i][v] = vf_load(to) + sum[i][v];
+      vf_store(to, sum[i][v]);
+      sum[i][v] = vf_set(0);
+    }
+}
+
+/* tile[rows][GEMM_COLUMNS] = (add ? tile : 0) + A B, over `vectors` vectors of columns. Every GEMM_DEPTH elements of k the
+** sums move into the tile: rounding errors then grow with the root of a part of k. */
 VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, int64_t row, const float *b, float *tile,
                     bool add) {
   vf sum[GEMM_ROWS][2];
   MIEN_UNROLL
-  for (int i = 0; i < rows; i++) {
-    sum[i][0] = add ? vf_load(tile + i * GEMM_COLUMNS) : vf_set(0);
-    if (vectors == 2) sum[i][1] = add ? vf_load(tile + i * GEMM_COLUMNS + VL) : vf_set(0);
-  }
-  const int64_t length = a->length, step = a->step;
+  for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = vf_set(0);
+  const int64_t step = a->step;
   const float *const *piece = a->rows + row;
+  int64_t room = GEMM_DEPTH;
   for (int64_t t = 0; t < a->count; t++, piece += a->stride) {
     const float *at[GEMM_ROWS];
     MIEN_UNROLL
     for (int i = 0; i < rows; i++) at[i] = piece[i];
-    for (int64_t r = 0, offset = 0; r < length; r++, offset += step, b += GEMM_COLUMNS) {
-      const vf b0 = vf_load(b), b1 = vectors == 2 ? vf_load(b + VL) : b0;
-      MIEN_UNROLL
-      for (int i = 0; i < rows; i++) {
-        const vf x = vf_set(at[i][offset]);
-        sum[i][0] = vf_fma(x, b0, sum[i][0]);
-        if (vectors == 2) sum[i][1] = vf_fma(x, b1, sum[i][1]);
+    for (int64_t left = a->length, offset = 0; left > 0;) {
+      if (room == 0) {
+        gemm_flush(rows, vectors, sum, tile, add);
+        add = true;
+        room = GEMM_DEPTH;
+      }
+      const int64_t count = min_i64(left, room);
+      left -= count;
+      room -= count;
+      for (int64_t r = 0; r < count; r++, offset += step, b += GEMM_COLUMNS) {
+        const vf b0 = vf_load(b), b1 = vectors == 2 ? vf_load(b + VL) : b0;
+        MIEN_UNROLL
+        for (int i = 0; i < rows; i++) {
+          const vf x = vf_set(at[i][offset]);
+          sum[i][0] = vf_fma(x, b0, sum[i][0]);
+          if (vectors == 2) sum[i][1] = vf_fma(x, b1, sum[i][1]);
+        }
       }
     }
   }
-  MIEN_UNROLL
-  for (int i = 0; i < rows; i++) {
-    vf_store(tile + i * GEMM_COLUMNS, sum[i][0]);
-    if (vectors == 2) vf_store(tile + i * GEMM_COLUMNS + VL, sum[i][1]);
-  }
+  gemm_flush(rows, vectors, sum, tile, add);
 }
 
 #if GEMM_ROWS == 14
@@ -63,24 +80,29 @@ static gemm_fn *const gemm_micros[GEMM_ROWS][2] = {EACH_ROWS(X)};
 #undef X
 
 /* Rows whose distance is a multiple of the first-level cache's span fall onto one set and push each other out: copies
-** them, GEMM_DEPTH elements at a time, to where they do not. */
+** them, GEMM_DEPTH elements at a time, to where they do not. Sums as gemm_micro does. */
 static void gemm_block_copied(int64_t rows, int64_t vectors, const mien_pieces *a, int64_t row, const float *b,
                               float *tile) {
   float copy[GEMM_ROWS][GEMM_DEPTH + VL];
   const float *at[GEMM_ROWS];
   for (int64_t i = 0; i < rows; i++) at[i] = copy[i];
+  int64_t piece = 0, from = 0;
   bool add = false;
-  for (int64_t t = 0; t < a->count; t++)
-    for (int64_t k = 0; k < a->length; k += GEMM_DEPTH) {
-      const int64_t length = min_i64(GEMM_DEPTH, a->length - k);
+  while (piece < a->count) {
+    int64_t have = 0;
+    while (have < GEMM_DEPTH && piece < a->count) {
+      const int64_t count = min_i64(GEMM_DEPTH - have, a->length - from);
       for (int64_t i = 0; i < rows; i++)
-        memcpy(copy[i], a->rows[t * a->stride + row + i] + k, (size_t)length * sizeof(float));
-      const mien_pieces part = {.rows = at, .stride = 0, .count = 1, .length = length, .step = 1};
-      gemm_micros[rows - 1][vectors - 1](&part, 0, b, tile, add);
-      b += length * GEMM_COLUMNS;
-      add = true;
+        memcpy(copy[i] + have, a->rows[piece * a->stride + row + i] + from, (size_t)count * sizeof(float));
+      have += count;
+      from += count;
+      if (from == a->length) from = 0, piece++;
     }
-  if (!add) gemm_micros[rows - 1][vectors - 1](a, row, b, tile, false);
+    const mien_pieces part = {.rows = at, .stride = 0, .count = 1, .length = have, .step = 1};
+    gemm_micros[rows - 1][vectors - 1](&part, 0, b, tile, add);
+    b += have * GEMM_COLUMNS;
+    add = true;
+  }
 }
 
 static bool gemm_rows_collide(const mien_pieces *a, int64_t row, int64_t rows) {
