@@ -39,11 +39,11 @@ struct mien__threads {
   fenv_t caller;
   atomic_bool running;
   atomic_int started, finished; /* see mien__threads_run */
+  struct job *job;              /* under way */
   lane *lanes;
 };
 
 typedef struct job {
-  mien__threads *threads;
   mien_node *node;
   mien_task_fn *fn;
   void *arg;
@@ -90,10 +90,11 @@ static void lane_work(lane *l, job *j, mien_node *node) {
 /* A lane computes with a copy of the node whose scope has an error of its own: two failing lanes would otherwise race for
 ** one text, and the faster would win. */
 static void lane_run(void *context, size_t index) {
-  job *j = context;
-  lane *l = &j->threads->lanes[index];
+  mien__threads *threads = context;
+  lane *l = &threads->lanes[index];
   /* pthreadpool orders memory itself; this pair says so to tools that cannot see into it. */
-  (void)atomic_load_explicit(&j->threads->started, memory_order_acquire);
+  (void)atomic_load_explicit(&threads->started, memory_order_acquire);
+  job *j = threads->job;
   atomic_store_explicit(&l->thread, pthread_self(), memory_order_relaxed);
   atomic_store_explicit(&l->busy, true, memory_order_release);
   l->failed_piece = -1;
@@ -112,13 +113,13 @@ static void lane_run(void *context, size_t index) {
     lane_work(l, j, NULL);
   }
   atomic_store_explicit(&l->busy, false, memory_order_release);
-  atomic_fetch_add_explicit(&j->threads->finished, 1, memory_order_acq_rel);
+  atomic_fetch_add_explicit(&threads->finished, 1, memory_order_acq_rel);
 }
 
-static mien_status first_failure(const job *j, int lanes) {
+static mien_status first_failure(const mien__threads *threads, const job *j, int lanes) {
   const lane *first = NULL;
   for (int i = 0; i < lanes; i++) {
-    const lane *l = &j->threads->lanes[i];
+    const lane *l = &threads->lanes[i];
     if (l->failed_piece >= 0 && (!first || l->failed_piece < first->failed_piece)) first = l;
   }
   if (!first) return MIEN_OK;
@@ -150,7 +151,7 @@ mien_status mien__threads_run(mien__threads *threads, mien_node *n, int64_t coun
   if (!threads->begun && getpid() != threads->pid) return fn(n, arg, 0, count);
   int64_t piece = piece_size(count, cost, threads->count);
   if (piece >= count || own_lane(threads)) return fn(n, arg, 0, count);
-  job j = {.threads = threads, .node = n, .fn = fn, .arg = arg, .count = count, .piece = piece};
+  job j = {.node = n, .fn = fn, .arg = arg, .count = count, .piece = piece};
   j.pieces = (count - 1) / piece + 1;
   atomic_init(&j.next, 0);
   atomic_init(&j.lowest_failed, INT64_MAX);
@@ -158,12 +159,13 @@ mien_status mien__threads_run(mien__threads *threads, mien_node *n, int64_t coun
   threads->spinning = threads->begun;
   atomic_store_explicit(&threads->running, true, memory_order_relaxed);
   atomic_store_explicit(&threads->finished, 0, memory_order_relaxed);
+  threads->job = &j;
   atomic_fetch_add_explicit(&threads->started, 1, memory_order_release);
-  pthreadpool_parallelize_1d(threads->pool, lane_run, &j, (size_t)lanes,
+  pthreadpool_parallelize_1d(threads->pool, lane_run, threads, (size_t)lanes,
                              threads->begun ? 0 : PTHREADPOOL_FLAG_YIELD_WORKERS);
   (void)atomic_load_explicit(&threads->finished, memory_order_acquire);
   atomic_store_explicit(&threads->running, false, memory_order_relaxed);
-  return first_failure(&j, lanes);
+  return first_failure(threads, &j, lanes);
 }
 
 /* ---------------------------------------------------------------- around a run */

@@ -1,5 +1,6 @@
 /* Sessions over plans built by hand: bindings, memory sharing, sizes, errors. */
 #include "plan_builder.h"
+#include "sanitizer.h"
 #include "session.h"
 
 #include <math.h>
@@ -633,6 +634,7 @@ static void four_sessions_on_one_plan(void **state) {
 
 static void a_forked_child_is_told(void **state) {
   (void)state;
+  if (MIEN_TEST_TSAN) skip(); /* cannot start threads after a fork */
   mien_plan *plan = small_plan();
   mien_session *s = open_session(plan, 2);
   float x[6] = {0};
