@@ -204,7 +204,7 @@ def test_opset_imports(mien, tmp_path):
         graph = helper.make_graph([node("Relu", ["x"])], "g", [port("x")], [port("y")])
         proto = onnx.ModelProto(ir_version=8, graph=graph)
         proto.opset_import.extend(imports)
-        refuse(mien, tmp_path, proto.SerializeToString(), "opset")
+        refuse(mien, tmp_path, proto.SerializeToString(), "import")
 
 
 def test_a_newer_ir_version_is_no_reason(mien, tmp_path):
