@@ -93,34 +93,36 @@ typedef struct sizes {
   int64_t b, h; /* batch and heads, however the graph's rank says them */
 } sizes;
 
+static int64_t tokens_of(const mien_rewriter *r, const operand *o) {
+  const mien_type *t = mien_rewrite_host_of(r)->type(r, o->value);
+  return t->dim[t->rank - (o->transposed ? 1 : 2)];
+}
+static int64_t depth_of(const mien_rewriter *r, const operand *o) {
+  const mien_type *t = mien_rewrite_host_of(r)->type(r, o->value);
+  return t->dim[t->rank - (o->transposed ? 2 : 1)];
+}
+
 /* Whether the view, brought to [b, h, n, d], is columns of token rows. */
-static bool is_rows(mien_rewriter *r, const pass_view *v, const operand *o, const sizes *z, operand *found) {
+static bool is_rows(mien_rewriter *r, pass_view *v, const operand *o, const sizes *z, operand *found) {
   const mien_rewrite_host *h = mien_rewrite_host_of(r);
-  int64_t dim[4] = {z->b, z->h, 0, 0}, stride[4] = {0, 0, 0, 0};
-  int last = v->rank - 1, n = o->transposed ? last : last - 1, d = o->transposed ? last - 1 : last;
-  dim[2] = v->dim[n];
-  dim[3] = v->dim[d];
-  stride[2] = v->stride[n];
-  stride[3] = v->stride[d];
-  if (v->rank == 4) {
-    stride[0] = v->stride[0];
-    stride[1] = v->stride[1];
-  } else {
-    stride[pass_same_dim(z->b, v->dim[0]) && z->h == 1 ? 0 : 1] = v->stride[0];
+  int64_t n = tokens_of(r, o), d = depth_of(r, o), width = h->dim(r, '*', z->h, d), stride[4];
+  int64_t dim[4] = {z->b, z->h, o->transposed ? d : n, o->transposed ? n : d};
+  if (!mien__view_reshape(r, v, dim, 4)) return false;
+  for (int i = 0; i < 4; i++) {
+    if (v->first[i + 1] - v->first[i] > 1) return false;
+    stride[i] = v->first[i + 1] > v->first[i] ? v->stride[v->first[i]] : 0; /* 0: an axis of size 1 */
   }
-  int64_t width = h->dim(r, '*', dim[1], dim[3]);
-  if (mien_is_symbol(width) || width < 1) return false;
-  if (dim[3] != 1 && stride[3] != 1) return false;
-  if (dim[1] != 1 && stride[1] != dim[3]) return false;
+  int64_t row = stride[o->transposed ? 3 : 2], element = stride[o->transposed ? 2 : 3];
+  if (mien_is_symbol(width) || width < 1 || (d != 1 && element != 1) || (z->h != 1 && stride[1] != d)) return false;
   const mien_type *t = h->type(r, v->base);
   int64_t total = pass_size_of(r, t->dim, t->rank);
-  int64_t columns = dim[2] != 1 ? stride[2] : dim[0] != 1 ? stride[0] : total;
+  int64_t columns = n != 1 ? row : z->b != 1 ? stride[0] : total;
   if (mien_is_symbol(columns) || columns < 1 || mien_is_symbol(v->offset)) return false;
-  int64_t batch = h->dim(r, '*', dim[2], columns);
-  if (dim[0] != 1 && !pass_same_dim(stride[0], batch)) return false;
-  if (!pass_same_dim(total, h->dim(r, '*', dim[0], batch))) return false;
+  int64_t batch = h->dim(r, '*', n, columns);
+  if (z->b != 1 && !pass_same_dim(stride[0], batch)) return false;
+  if (!pass_same_dim(total, h->dim(r, '*', z->b, batch))) return false;
   if (v->offset < 0 || width > columns || v->offset > columns - width) return false;
-  if (!pass_can_reshape(r, v->base, (int64_t[]){dim[0], dim[2], columns}, 3)) return false;
+  if (!pass_can_reshape(r, v->base, (int64_t[]){z->b, n, columns}, 3)) return false;
   *found = *o;
   found->rows = true;
   found->base = v->base;
@@ -141,9 +143,8 @@ static bool find_rows(mien_rewriter *r, operand *o, const sizes *z) {
 
 /* The operand as a node input: rank 3 where rows were found, else rank 4. */
 static mien_status operand_input(mien_rewriter *r, const operand *o, const sizes *z, mien_value *out) {
-  const mien_type *t = mien_rewrite_host_of(r)->type(r, o->value);
-  int last = t->rank - 1;
-  int64_t n = t->dim[o->transposed ? last : last - 1], d = t->dim[o->transposed ? last - 1 : last];
+  int rank = pass_rank(r, o->value);
+  int64_t n = tokens_of(r, o), d = depth_of(r, o);
   mien_value v = o->value;
   if (o->rows) {
     MIEN_TRY(pass_reshape(r, o->base, (int64_t[]){z->b, n, o->columns}, 3, &v));
@@ -151,13 +152,23 @@ static mien_status operand_input(mien_rewriter *r, const operand *o, const sizes
     if (width != o->columns) MIEN_TRY(pass_slice_one(r, v, 2, o->first, o->first + width, &v));
   } else {
     int64_t perm[4] = {0, 1, 2, 3};
-    perm[last] = last - 1;
-    perm[last - 1] = last;
-    if (o->transposed) MIEN_TRY(pass_transpose(r, v, perm, t->rank, &v));
-    if (t->rank != 4) MIEN_TRY(pass_reshape(r, v, (int64_t[]){z->b, z->h, n, d}, 4, &v));
+    perm[rank - 1] = rank - 2;
+    perm[rank - 2] = rank - 1;
+    if (o->transposed) MIEN_TRY(pass_transpose(r, v, perm, rank, &v));
+    if (rank != 4) MIEN_TRY(pass_reshape(r, v, (int64_t[]){z->b, z->h, n, d}, 4, &v));
   }
   *out = v;
   return MIEN_OK;
+}
+
+/* A term of rank 3 over scores of rank 3, [b * h, nq, nk], would be read as [h, nq, nk]: its sizes as [b, h, nq, nk]. */
+static bool bias_unfolds(const mien_type *t, int rank, const sizes *z, int64_t *dim) {
+  if (rank != 3 || t->rank != 3 || t->dim[0] == 1 || z->b == 1) return false;
+  dim[0] = z->b;
+  dim[1] = z->h;
+  dim[2] = t->dim[1];
+  dim[3] = t->dim[2];
+  return true;
 }
 
 /* Sum of the terms, as something that broadcasts to [b, h, nq, nk]. */
@@ -167,9 +178,8 @@ static mien_status bias_input(mien_rewriter *r, const scores *s, int rank, const
   for (int i = 0; i < s->terms; i++) {
     mien_value b = s->bias[i];
     const mien_type *t = h->type(r, b);
-    /* [batch, nq, nk] would be read as [heads, nq, nk]. */
-    if (rank == 3 && t->rank == 3 && z->h == 1)
-      MIEN_TRY(pass_reshape(r, b, (int64_t[]){t->dim[0], 1, t->dim[1], t->dim[2]}, 4, &b));
+    int64_t dim[4];
+    if (bias_unfolds(t, rank, z, dim)) MIEN_TRY(pass_reshape(r, b, dim, 4, &b));
     if (s->factor[i] != 1) {
       float factor = (float)s->factor[i];
       mien_type scalar = {.dtype = MIEN_F32};
@@ -189,18 +199,56 @@ static bool biases_fit(mien_rewriter *r, const scores *s, int rank, const sizes 
   for (int i = 0; i < s->terms; i++) {
     const mien_type *t = mien_rewrite_host_of(r)->type(r, s->bias[i]);
     if (t->rank > rank || !pass_is_known(t)) return false;
-    if (rank == 3 && t->rank == 3 && z->h == 1 &&
-        !pass_can_reshape(r, s->bias[i], (int64_t[]){t->dim[0], 1, t->dim[1], t->dim[2]}, 4))
-      return false;
+    int64_t dim[4];
+    if (bias_unfolds(t, rank, z, dim) && !pass_can_reshape(r, s->bias[i], dim, 4)) return false;
   }
   return true;
 }
 
-/* All of it for one reading of the leading axes as batch and heads; tells how many operands are token rows. */
-static int read_operands(mien_rewriter *r, operand *o, const sizes *z) {
-  int rows = 0;
-  for (int i = 0; i < 3; i++) rows += find_rows(r, &o[i], z);
-  return rows;
+/* Readings of a leading axis as batch and heads: as an operand's view has merged it, all batch, all heads. */
+static int readings(mien_rewriter *r, const operand *o, int64_t leading, sizes *z) {
+  int count = 0;
+  for (int i = 0; i < 3; i++)
+    for (int depth = mien__view_depth(r, o[i].value, o[i].flags); depth > 0; depth--) {
+      pass_view v;
+      if (!mien__view(r, o[i].value, depth, o[i].flags, &v) || v.first[1] != 2) continue;
+      if (mien_is_symbol(v.size[1])) continue;
+      z[count++] = (sizes){v.size[0], v.size[1]};
+      break;
+    }
+  z[count++] = (sizes){leading, 1};
+  if (!mien_is_symbol(leading)) z[count++] = (sizes){1, leading};
+  return count;
+}
+
+/* The reading under which most operands are token rows. */
+static sizes best_reading(mien_rewriter *r, operand *o, const mien_type *t) {
+  sizes z[5] = {{t->dim[0], t->dim[1]}}, best = z[0];
+  int count = t->rank == 4 ? 1 : readings(r, o, t->dim[0], z), most = -1;
+  operand given[3] = {o[0], o[1], o[2]};
+  for (int i = 0; i < count; i++) {
+    operand now[3] = {given[0], given[1], given[2]};
+    int rows = 0;
+    for (int k = 0; k < 3; k++) rows += find_rows(r, &now[k], &z[i]);
+    if (rows <= most) continue;
+    most = rows;
+    best = z[i];
+    memcpy(o, now, sizeof now);
+  }
+  return best;
+}
+
+/* A factor right before the operand goes into the scale even where no rows were found. */
+static void take_factors(mien_rewriter *r, operand *o) {
+  const mien_rewrite_host *h = mien_rewrite_host_of(r);
+  for (int i = 0; i < 4 && !o->rows && (o->flags & PASS_VIEW_SCALES); i++) {
+    mien_node_id n = h->producer(r, o->value);
+    pass_view v;
+    if (!pass_is_op(r, n, "Mul") && !pass_is_op(r, n, "Div")) return;
+    if (mien__view_depth(r, o->value, o->flags) < 1 || !mien__view(r, o->value, 1, o->flags, &v)) return;
+    o->value = v.base;
+    o->scale *= v.scale;
+  }
 }
 
 static bool leading_axes_agree(const mien_type *a, const mien_type *b) {
@@ -208,6 +256,20 @@ static bool leading_axes_agree(const mien_type *a, const mien_type *b) {
   for (int i = 0; i < a->rank - 2; i++)
     if (!pass_same_dim(a->dim[i], b->dim[i])) return false;
   return true;
+}
+
+/* Whether the Reshapes of operands that are no rows, and of the result, can be said where sizes are open. */
+static bool shapes_can_be_told(mien_rewriter *r, const operand *o, const mien_type *ts, const mien_type *ty,
+                               const sizes *z) {
+  int64_t spec[MIEN_MAX_RANK];
+  if (ts->rank != 3) return true;
+  for (int i = 0; i < 3; i++) {
+    int64_t dim[4] = {z->b, z->h, tokens_of(r, &o[i]), depth_of(r, &o[i])};
+    const mien_type turned = {.rank = 3, .dim = {ts->dim[0], dim[2], dim[3]}};
+    if (!o[i].rows && !pass_reshape_spec(&turned, dim, 4, spec)) return false;
+  }
+  const mien_type heads = {.rank = 4, .dim = {z->b, z->h, ty->dim[1], ty->dim[2]}};
+  return pass_reshape_spec(&heads, ty->dim, 3, spec);
 }
 
 static mien_status fuse_attention(mien_rewriter *r) {
@@ -228,22 +290,13 @@ static mien_status fuse_attention(mien_rewriter *r) {
     if (t->dim[t->rank - 1] == 0 || t->dim[t->rank - 2] == 0) return MIEN_OK;
     if (mien_is_symbol(t->dim[t->rank - (i == 1 ? 2 : 1)])) return MIEN_OK;
   }
-  sizes z = {ts->dim[0], ts->rank == 4 ? ts->dim[1] : 1};
-  int rows = read_operands(r, o, &z);
-  if (ts->rank == 3 && rows < 3) {
-    operand other[3] = {o[0], o[1], o[2]};
-    for (int i = 0; i < 3; i++) other[i].rows = false, other[i].scale = 1;
-    sizes as_heads = {1, ts->dim[0]};
-    if (!mien_is_symbol(as_heads.h) && read_operands(r, other, &as_heads) > rows) {
-      memcpy(o, other, sizeof o);
-      z = as_heads;
-    }
-  }
+  sizes z = best_reading(r, o, ts);
+  for (int i = 0; i < 3; i++) take_factors(r, &o[i]);
   int64_t depth = ty->dim[ty->rank - 1], queries = ty->dim[ty->rank - 2];
   if (mien_is_symbol(z.h) || mien_is_symbol(depth) || z.h < 1 || z.b == 0 || !biases_fit(r, &s, ts->rank, &z))
     return MIEN_OK;
+  if (!shapes_can_be_told(r, o, ts, ty, &z)) return MIEN_OK;
   int64_t split[4] = {z.b, queries, z.h, depth};
-
   mien_value in[4], out;
   for (int i = 0; i < 3; i++) MIEN_TRY(operand_input(r, &o[i], &z, &in[i]));
   MIEN_TRY(bias_input(r, &s, ts->rank, &z, &in[3]));

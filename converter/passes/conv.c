@@ -68,6 +68,7 @@ static const char *const conv_patterns[] = {"Conv(x, #w, ?b)", NULL};
 const mien_rewrite mien_pass_conv[] = {{.name = "to-fused-conv",
                                         .doc = "Conv with constant weights -> mien.Conv",
                                         .stage = MIEN_STAGE_CANONICALISE,
+                                        .after = "pixel-to-linear",
                                         .patterns = conv_patterns,
                                         .apply = to_conv},
                                        {.name = NULL}};

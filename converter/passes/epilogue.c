@@ -4,29 +4,27 @@
 /* A product found behind a value, perhaps through a Reshape that leaves the columns alone. */
 typedef struct found {
   pass_product p;
-  bool reshaped;
+  int axis; /* of the columns in the value */
 } found;
 
 static bool find_product(mien_rewriter *r, mien_value v, found *f) {
   const mien_rewrite_host *h = mien_rewrite_host_of(r);
   if (!pass_is_f32(r, v) || !pass_is_single(r, v)) return false;
   mien_node_id n = h->producer(r, v);
-  f->reshaped = pass_is_op(r, n, "Reshape");
-  if (f->reshaped) {
+  bool reshaped = pass_is_op(r, n, "Reshape");
+  if (reshaped) {
     mien_value behind = pass_in(r, n, 0);
     n = pass_made_by(r, behind, "mien.Linear");
     if (n == MIEN_NO_NODE || !pass_is_single(r, behind)) return false;
   }
   if (n == MIEN_NO_NODE || !pass_product_of(r, n, &f->p)) return false;
-  if (!f->reshaped) return true;
+  f->axis = f->p.axis;
+  if (!reshaped) return true;
   const mien_type *t = h->type(r, v), *ty = h->type(r, f->p.y);
-  if (t->rank < 1 || t->dim[t->rank - 1] != f->p.channels) return false;
+  f->axis = t->rank - 1; /* the last one, but for axes of size 1 */
+  while (f->axis > 0 && t->dim[f->axis] == 1 && f->p.channels != 1) f->axis--;
+  if (f->axis < 0 || t->dim[f->axis] != f->p.channels) return false;
   return pass_can_reshape(r, f->p.y, t->dim, t->rank) && pass_can_reshape(r, v, ty->dim, ty->rank);
-}
-
-/* Where the columns are in the value that was found. */
-static int found_axis(const mien_rewriter *r, const found *f, mien_value v) {
-  return f->reshaped ? pass_rank(r, v) - 1 : f->p.axis;
 }
 
 /* The changed product takes the place of the root. */
@@ -44,7 +42,7 @@ static mien_status fuse_bias(mien_rewriter *r) {
   mien_value v = h->bound(r, "v"), c = h->bound(r, "c"), b;
   found f;
   if (!find_product(r, v, &f) || !pass_product_is_bare(&f.p)) return MIEN_OK;
-  if (!pass_is_per_channel(r, c, pass_rank(r, v), found_axis(r, &f, v), f.p.channels)) return MIEN_OK;
+  if (!pass_is_per_channel(r, c, pass_rank(r, v), f.axis, f.p.channels)) return MIEN_OK;
   MIEN_TRY(pass_per_channel(r, c, f.p.channels, &b));
   if (f.p.in[PASS_B] == MIEN_NO_VALUE)
     f.p.in[PASS_B] = b;
@@ -93,7 +91,7 @@ static mien_status fuse_activation(mien_rewriter *r) {
     if (!clip_bounds(r, root, &f.p.alpha, &f.p.beta)) return MIEN_OK;
   } else if (strcmp(op, "PRelu") == 0) {
     mien_value slope = pass_in(r, root, 1);
-    if (!pass_is_per_channel(r, slope, pass_rank(r, v), found_axis(r, &f, v), f.p.channels)) return MIEN_OK;
+    if (!pass_is_per_channel(r, slope, pass_rank(r, v), f.axis, f.p.channels)) return MIEN_OK;
     MIEN_TRY(pass_per_channel(r, slope, f.p.channels, &f.p.in[PASS_S]));
   }
   return finish(r, &f);
@@ -102,7 +100,7 @@ static mien_status fuse_activation(mien_rewriter *r) {
 static mien_status fuse_silu(mien_rewriter *r) {
   const mien_rewrite_host *h = mien_rewrite_host_of(r);
   mien_value v = h->bound(r, "v"), s = h->bound(r, "s");
-  found f = {.reshaped = false};
+  found f;
   if (h->uses(r, v) != 2 || h->is_output(r, v) || !pass_is_single(r, s) || !pass_is_f32(r, v)) return MIEN_OK;
   mien_node_id n = h->producer(r, v);
   if (n == MIEN_NO_NODE || !pass_product_of(r, n, &f.p) || !takes_activation(&f)) return MIEN_OK;
@@ -120,7 +118,7 @@ static mien_status add_residual(mien_rewriter *r, mien_value v, mien_value other
     return MIEN_OK;
   const mien_type *ty = h->type(r, f.p.y);
   if (g != MIEN_NO_VALUE) {
-    if (!pass_is_per_channel(r, g, t->rank, found_axis(r, &f, v), f.p.channels)) return MIEN_OK;
+    if (!pass_is_per_channel(r, g, t->rank, f.axis, f.p.channels)) return MIEN_OK;
     MIEN_TRY(pass_per_channel(r, g, f.p.channels, &f.p.in[PASS_G]));
   }
   MIEN_TRY(pass_reshape(r, other, ty->dim, ty->rank, &f.p.in[PASS_R]));
@@ -154,7 +152,7 @@ static mien_status fold_scale(mien_rewriter *r) {
   if (!find_product(r, v, &f) || !pass_product_is_bare(&f.p)) return MIEN_OK;
   mien_value w = f.p.in[PASS_W];
   if (!pass_is_constant(r, w) || h->uses(r, w) != 1) return MIEN_OK;
-  if (!pass_is_per_channel(r, g, pass_rank(r, v), found_axis(r, &f, v), f.p.channels)) return MIEN_OK;
+  if (!pass_is_per_channel(r, g, pass_rank(r, v), f.axis, f.p.channels)) return MIEN_OK;
   if (!pass_same_type(h->type(r, v), h->type(r, pass_root_out(r)))) return MIEN_OK;
   int axis = f.p.conv || h->attr_i(r, f.p.node, "trans_w") ? 0 : 1;
   MIEN_TRY(pass_per_channel(r, g, f.p.channels, &g));

@@ -60,62 +60,166 @@ static mien_status gemm_to_linear(mien_rewriter *r) {
   return h->replace(r, y, z);
 }
 
-/* Slices of a Linear's columns, all of its readers: each part is a Linear of its own (q, k and v of an attention). */
-static bool column_slice(mien_rewriter *r, mien_node_id n, int rank, int64_t columns, int64_t *start, int64_t *end) {
+/* A Slice along one axis at or after `from`, of a value that ends in the axes `tail` (rank - from of them). */
+typedef struct column_cut {
+  int axis;
+  int64_t start, end;
+} column_cut;
+
+static bool column_slice(mien_rewriter *r, mien_node_id n, int from, column_cut *c) {
   const mien_rewrite_host *h = mien_rewrite_host_of(r);
   if (!pass_is_op(r, n, "Slice") || h->since(r, n) < 10) return false;
+  const mien_type *t = h->type(r, pass_in(r, n, 0));
   int64_t count = 0;
   const int64_t *values = pass_numbers(r, pass_in(r, n, 3), &count);
-  if (!values || count != 1 || pass_axis(values[0], rank) != rank - 1) return false;
+  if (!values || count != 1) return false;
+  c->axis = pass_axis(values[0], t->rank);
   values = pass_numbers(r, pass_in(r, n, 1), &count);
-  if (!values || count != 1 || values[0] < 0 || values[0] >= columns) return false;
-  *start = values[0];
-  *end = *start + h->type(r, h->out(r, n, 0))->dim[rank - 1];
+  if (c->axis < from || !values || count != 1) return false;
+  int64_t size = t->dim[c->axis];
+  c->start = values[0] < 0 ? values[0] + size : values[0];
+  c->end = c->start + h->type(r, h->out(r, n, 0))->dim[c->axis];
+  if (mien_is_symbol(size) || c->start < 0 || c->end <= c->start || c->end > size) return false;
   if (pass_in(r, n, 4) == MIEN_NO_VALUE) return true;
   values = pass_numbers(r, pass_in(r, n, 4), &count);
   return values && count == 1 && values[0] == 1;
 }
 
+/* Columns of the weights (or of the bias: rank 1), which are axis `axis` and seen as `tail`. */
+static mien_status cut_columns(mien_rewriter *r, mien_value w, int axis, const int64_t *tail, int tails,
+                               const column_cut *c, mien_value *out) {
+  const mien_type *t = mien_rewrite_host_of(r)->type(r, w);
+  int64_t dim[MIEN_MAX_RANK], last[2] = {t->dim[0], t->rank > 1 ? t->dim[1] : 0};
+  int rank = 0, before = axis;
+  for (int i = 0; i < axis; i++) dim[rank++] = t->dim[i];
+  for (int i = 0; i < tails; i++) dim[rank++] = tail[i];
+  for (int i = axis + 1; i < t->rank; i++) dim[rank++] = t->dim[i];
+  last[axis] = last[axis] / tail[c->axis] * (c->end - c->start);
+  int rank_out = t->rank;
+  MIEN_TRY(pass_reshape(r, w, dim, rank, &w));
+  MIEN_TRY(pass_slice_one(r, w, before + c->axis, c->start, c->end, &w));
+  return pass_reshape(r, w, last, rank_out, out);
+}
+
+/* Slices of a product's columns, perhaps after a Reshape that parts them (heads), are all its readers: each slice becomes a
+** product of its own. So q, k and v of an attention come apart. */
 static mien_status split_linear(mien_rewriter *r) {
   const mien_rewrite_host *h = mien_rewrite_host_of(r);
-  mien_value f = h->bound(r, "f"), y = pass_root_out(r), z;
+  mien_value f = h->bound(r, "f"), v = pass_in(r, h->root(r), 0), y = pass_root_out(r), z;
   pass_product p;
-  if (!pass_product_of(r, h->producer(r, f), &p) || !pass_product_is_bare(&p) || h->is_output(r, f)) return MIEN_OK;
-  int rank = pass_rank(r, f), readers = h->uses(r, f);
-  int64_t start = 0, end = 0, total = 0;
-  if (readers > 16 || !pass_is_constant(r, p.in[PASS_W])) return MIEN_OK;
+  if (!pass_product_of(r, h->producer(r, f), &p) || !pass_product_is_bare(&p) || !pass_is_constant(r, p.in[PASS_W]))
+    return MIEN_OK;
+  if (h->is_output(r, v) || (f != v && !pass_is_single(r, f))) return MIEN_OK;
+  const mien_type *tf = h->type(r, f), *tv = h->type(r, v), *ty = h->type(r, y);
+  int from = tf->rank - 1, readers = h->uses(r, v), tails = tv->rank - from;
+  if (tails < 1 || readers > 16 || tails + 2 > MIEN_MAX_RANK) return MIEN_OK;
+  for (int i = 0; i < from; i++)
+    if (!pass_same_dim(tf->dim[i], tv->dim[i])) return MIEN_OK;
+  column_cut c;
+  int64_t total = 0;
   for (int i = 0; i < readers; i++) {
-    if (!column_slice(r, h->user(r, f, i), rank, p.channels, &start, &end)) return MIEN_OK;
-    total += end - start;
+    if (!column_slice(r, h->user(r, v, i), from, &c)) return MIEN_OK;
+    total += p.channels / tv->dim[c.axis] * (c.end - c.start);
   }
-  if (total > p.channels || !column_slice(r, h->root(r), rank, p.channels, &start, &end)) return MIEN_OK;
-  if (start >= end) return MIEN_OK;
+  if (total > p.channels || !column_slice(r, h->root(r), from, &c)) return MIEN_OK;
+  if (!pass_can_reshape(r, f, ty->dim, ty->rank)) return MIEN_OK;
   bool trans_w = h->attr_i(r, p.node, "trans_w") != 0;
   mien_value w, b = p.in[PASS_B];
-  MIEN_TRY(pass_slice_one(r, p.in[PASS_W], trans_w ? 0 : 1, start, end, &w));
-  if (b != MIEN_NO_VALUE) MIEN_TRY(pass_slice_one(r, b, 0, start, end, &b));
+  c.axis -= from;
+  MIEN_TRY(cut_columns(r, p.in[PASS_W], trans_w ? 0 : 1, tv->dim + from, tails, &c, &w));
+  if (b != MIEN_NO_VALUE) MIEN_TRY(cut_columns(r, b, 0, tv->dim + from, tails, &c, &b));
   MIEN_TRY(linear(r, p.in[PASS_X], w, b, trans_w, &z));
+  MIEN_TRY(pass_reshape(r, z, ty->dim, ty->rank, &z));
+  return h->replace(r, y, z);
+}
+
+/* A 1x1 convolution of a map of one pixel. */
+static mien_status pixel_to_linear(mien_rewriter *r) {
+  const mien_rewrite_host *h = mien_rewrite_host_of(r);
+  mien_value x = h->bound(r, "x"), w = h->bound(r, "w"), b = h->bound(r, "b"), y = pass_root_out(r), z;
+  if (!pass_is_f32(r, x) || !pass_is_f32(r, w) || h->attr_i(r, h->root(r), "group") != 1) return MIEN_OK;
+  if (b != MIEN_NO_VALUE && !(pass_is_f32(r, b) && pass_is_constant(r, b))) return MIEN_OK;
+  const mien_type *t = h->type(r, x), *tw = h->type(r, w), *ty = h->type(r, y);
+  if (!pass_is_known(t) || t->rank < 3 || tw->rank != t->rank || ty->rank != t->rank) return MIEN_OK;
+  for (int i = 2; i < t->rank; i++)
+    if (t->dim[i] != 1 || tw->dim[i] != 1 || ty->dim[i] != 1) return MIEN_OK;
+  int64_t count = 0;
+  const int64_t *pads = h->attr_ints(r, h->root(r), "pads", &count);
+  for (int64_t i = 0; pads && i < count; i++)
+    if (pads[i] != 0) return MIEN_OK;
+  if (tw->dim[0] < 1 || tw->dim[1] < 1 || !pass_can_reshape(r, x, t->dim, 2)) return MIEN_OK;
+  MIEN_TRY(pass_reshape(r, x, t->dim, 2, &x));
+  MIEN_TRY(pass_reshape(r, w, tw->dim, 2, &w));
+  MIEN_TRY(linear(r, x, w, b, true, &z));
+  MIEN_TRY(pass_reshape(r, z, ty->dim, ty->rank, &z));
+  return h->replace(r, y, z);
+}
+
+/* Two leading axes change places before a product: they can do so after it, where they meet what changes them back. */
+static mien_status linear_before_transpose(mien_rewriter *r) {
+  const mien_rewrite_host *h = mien_rewrite_host_of(r);
+  mien_value turned = h->bound(r, "turned"), merged = h->bound(r, "merged"), x = h->bound(r, "x");
+  mien_value y = pass_root_out(r), z;
+  pass_product p;
+  if (!pass_product_of(r, h->root(r), &p) || !pass_product_is_bare(&p) || !pass_is_single(r, turned)) return MIEN_OK;
+  int64_t count = 0;
+  const int64_t *perm = h->attr_ints(r, h->producer(r, turned), "perm", &count);
+  if (!perm || count != 3 || perm[0] != 1 || perm[1] != 0 || perm[2] != 2) return MIEN_OK;
+  const mien_type *t = h->type(r, turned), *ty = h->type(r, y);
+  if (merged != MIEN_NO_VALUE) {
+    const mien_type *tm = h->type(r, merged);
+    if (!pass_is_single(r, merged) || tm->rank != 2 || !pass_same_dim(tm->dim[1], t->dim[2])) return MIEN_OK;
+    const mien_type after = {.rank = 3, .dim = {t->dim[0], t->dim[1], ty->dim[1]}};
+    int64_t spec[MIEN_MAX_RANK];
+    if (!pass_reshape_spec(&after, ty->dim, 2, spec)) return MIEN_OK;
+  }
+  p.in[PASS_X] = x;
+  MIEN_TRY(pass_product_end(r, &p, &z));
+  MIEN_TRY(pass_transpose(r, z, perm, 3, &z));
+  MIEN_TRY(pass_reshape(r, z, ty->dim, ty->rank, &z));
   return h->replace(r, y, z);
 }
 
 static const char *const matmul_patterns[] = {"MatMul(x, #w)", NULL};
 static const char *const gemm_patterns[] = {"Gemm(a, #w, ?c)", NULL};
-static const char *const split_patterns[] = {"Slice(f:mien.Linear(...), ...)", NULL};
+static const char *const split_patterns[] = {"Slice(f:mien.Linear(...), ...)",
+                                             "Slice(Reshape(f:mien.Linear(...), _), ...)", NULL};
+static const char *const pixel_patterns[] = {"Conv(x, #w, ?b)", NULL};
+static const char *const turned_patterns[] = {"mien.Linear(turned:Transpose(x), ...)",
+                                              "mien.Linear(merged:Reshape(turned:Transpose(x), _), ...)", NULL};
 
-const mien_rewrite mien_pass_linear[] = {{.name = "matmul-to-linear",
-                                          .doc = "MatMul with a constant matrix -> mien.Linear",
-                                          .stage = MIEN_STAGE_CANONICALISE,
-                                          .patterns = matmul_patterns,
-                                          .apply = matmul_to_linear},
-                                         {.name = "gemm-to-linear",
-                                          .doc = "Gemm with a constant matrix -> mien.Linear",
-                                          .stage = MIEN_STAGE_CANONICALISE,
-                                          .patterns = gemm_patterns,
-                                          .apply = gemm_to_linear},
-                                         {.name = "split-linear",
-                                          .doc = "slices of the columns of one mien.Linear -> a mien.Linear each",
-                                          .stage = MIEN_STAGE_FUSE,
-                                          .after = "fuse-attention",
-                                          .patterns = split_patterns,
-                                          .apply = split_linear},
-                                         {.name = NULL}};
+const mien_rewrite mien_pass_linear[] = {
+    {.name = "matmul-to-linear",
+     .doc = "MatMul with a constant matrix -> mien.Linear",
+     .stage = MIEN_STAGE_CANONICALISE,
+     .patterns = matmul_patterns,
+     .apply = matmul_to_linear},
+    {.name = "gemm-to-linear",
+     .doc = "Gemm with a constant matrix -> mien.Linear",
+     .stage = MIEN_STAGE_CANONICALISE,
+     .patterns = gemm_patterns,
+     .apply = gemm_to_linear},
+    {.name = "split-linear",
+     .doc = "slices of the columns of one mien.Linear -> a mien.Linear each",
+     .stage = MIEN_STAGE_FUSE,
+     .after = "fuse-attention",
+     .patterns = split_patterns,
+     .apply = split_linear},
+    {.name = "pixel-to-linear",
+     .doc = "1x1 Conv of a map of one pixel -> mien.Linear",
+     .stage = MIEN_STAGE_CANONICALISE,
+     .patterns = pixel_patterns,
+     .apply = pixel_to_linear},
+    {.name = "linear-before-transpose",
+     .doc = "mien.Linear of tokens whose batch stands second -> mien.Linear, then the Transpose",
+     .stage = MIEN_STAGE_CANONICALISE,
+     .after = "fuse-bias",
+     .patterns = turned_patterns,
+     .apply = linear_before_transpose},
+    {.name = "linear-before-transpose-fused",
+     .doc = "linear-before-transpose after an attention",
+     .stage = MIEN_STAGE_FUSE,
+     .after = "collapse-views-fused",
+     .patterns = turned_patterns,
+     .apply = linear_before_transpose},
+    {.name = NULL}};

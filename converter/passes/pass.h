@@ -306,12 +306,16 @@ MIEN_CHECKED static inline mien_status pass_product_end(mien_rewriter *r, const 
 
 /* ---------------------------------------------------------------- views (view.c) */
 
-/* A value as a window onto another one: element i, j, ... of it is element offset + i * stride[0] + j * stride[1] + ... of the
-** row-major `base`, times `scale`. */
+enum { PASS_VIEW_PARTS = 2 * MIEN_MAX_RANK };
+
+/* A value as a window onto another one. Axis i counts through its parts [first[i], first[i + 1]), the last one fastest; part p
+** has `size` steps of `stride` elements of the row-major `base`, from element `offset` on. An axis of size 1 has no parts, a
+** plain one has one, one that a Reshape merged may have more. The elements are those of base times `scale`. Sizes, strides and
+** offset may be symbols. */
 typedef struct pass_view {
   mien_value base;
-  int rank;
-  int64_t dim[MIEN_MAX_RANK], stride[MIEN_MAX_RANK], offset; /* symbols allowed */
+  int rank, first[MIEN_MAX_RANK + 1];
+  int64_t size[PASS_VIEW_PARTS], stride[PASS_VIEW_PARTS], offset;
   double scale;
 } pass_view;
 
@@ -322,7 +326,9 @@ enum {
 
 /* The nodes behind v that only rename elements: how many steps back mien__view can go (0 when there is none). */
 int mien__view_depth(mien_rewriter *r, mien_value v, int flags);
-/* v as a view of the value that stands `depth` steps before it; false when a step cannot be said with strides. */
+/* v as a view of the value that stands `depth` steps before it; false when a step cannot be said that way. */
 bool mien__view(mien_rewriter *r, mien_value v, int depth, int flags, pass_view *view);
+/* The same elements in the same order with axes of other sizes; false when that splits no axis evenly. */
+bool mien__view_reshape(mien_rewriter *r, pass_view *view, const int64_t *dim, int rank);
 
 #endif

@@ -1,6 +1,6 @@
 /* WindowCrossAttention: tokens of one map attend with queries of another one.  poster 1.
 **   K = X WK + BK, V = X WV + BV, A = softmax(scale * Q K^T + B) V, Y = R + G * (A WP + BP)
-** X [b, n, C] (normalised); Q [b, nq, heads * d], used as it is; WK [C, heads * d]; WV [C, heads * e]; WP [heads * e, N]; B
+** X [b, n, C] (normalised); Q [b, nq, heads * d] or [b, heads, nq, d], used as it is; WK [C, heads * d]; WV [C, heads * e]; WP [heads * e, N]; B
 ** broadcasts to [b, heads, nq, n] (the relative position bias); Y and R [b, nq, N]. G and R are absent or given. */
 #include "ops/poster/poster.h"
 
@@ -16,29 +16,33 @@ typedef struct window_state {
 
 static mien_status window_infer(mien_node *n) {
   const mien_type *x = &mien_in(n, X)->type, *q = &mien_in(n, Q)->type;
-  if (x->rank != 3 || q->rank != 3)
-    return mien_fail(n, MIEN_INVALID_MODEL, "X has rank %d and Q rank %d, expected 3", (int)x->rank, (int)q->rank);
-  int64_t heads = mien_attr_i(n, "heads");
-  MIEN_TRY(poster_check_matrix(n, "WK", WK, x->dim[2], q->dim[2]));
-  MIEN_TRY(poster_check_vector(n, "BK", BK, q->dim[2]));
+  if (x->rank != 3 || (q->rank != 3 && q->rank != 4))
+    return mien_fail(n, MIEN_INVALID_MODEL, "X has rank %d and Q rank %d, expected 3 and 3 or 4", (int)x->rank,
+                     (int)q->rank);
+  int64_t heads = mien_attr_i(n, "heads"), queries = q->dim[q->rank - 2], columns = q->dim[q->rank - 1];
+  if (q->rank == 4 && !poster_same(q->dim[1], heads))
+    return mien_fail(n, MIEN_INVALID_MODEL, "Q has %lld heads, expected %lld", (long long)q->dim[1], (long long)heads);
+  if (q->rank == 4) columns = mien_dim(n, '*', columns, heads);
+  MIEN_TRY(poster_check_matrix(n, "WK", WK, x->dim[2], columns));
+  MIEN_TRY(poster_check_vector(n, "BK", BK, columns));
   MIEN_TRY(poster_check_matrix(n, "WV", WV, x->dim[2], -1));
   int64_t width = mien_in(n, WV)->type.dim[1];
   MIEN_TRY(poster_check_vector(n, "BV", BV, width));
   MIEN_TRY(poster_check_matrix(n, "WP", WP, width, -1));
-  mien_type y = *q;
+  mien_type y = *x;
+  y.dim[1] = queries;
   y.dim[2] = mien_in(n, WP)->type.dim[1];
   MIEN_TRY(poster_check_vector(n, "BP", BP, y.dim[2]));
   MIEN_TRY(poster_check_vector(n, "G", G, y.dim[2]));
-  if (heads < 1 || q->dim[2] % heads != 0 || width % heads != 0)
-    return mien_fail(n, MIEN_INVALID_MODEL, "%lld heads do not divide rows of %lld and %lld", (long long)heads,
-                     (long long)q->dim[2], (long long)width);
+  if (heads < 1 || columns < 0 || columns % heads != 0 || width < 0 || width % heads != 0)
+    return mien_fail(n, MIEN_INVALID_MODEL, "%lld heads do not divide the columns of WK and WV", (long long)heads);
   if (!poster_same(x->dim[0], q->dim[0])) return mien_fail(n, MIEN_INVALID_MODEL, "X and Q are of different batches");
   const mien_tensor *r = mien_in(n, R), *b = mien_in(n, B);
   for (int i = 0; r && i < 3; i++)
     if (r->type.rank != 3 || !poster_same(r->type.dim[i], y.dim[i]))
       return mien_fail(n, MIEN_INVALID_MODEL, "R has not the shape of Y");
   if (mien_in(n, G) && !r) return mien_fail(n, MIEN_INVALID_MODEL, "G is given without R");
-  const int64_t full[4] = {q->dim[0], heads, q->dim[1], x->dim[1]};
+  const int64_t full[4] = {q->dim[0], heads, queries, x->dim[1]};
   for (int i = 0; b && i < b->type.rank; i++) {
     int at = i + 4 - b->type.rank;
     bool fits = at >= 0 && (poster_same(b->type.dim[i], full[at]) || (b->type.dim[i] == 1 && at < 3));
@@ -63,19 +67,24 @@ static mien_status window_prepare(mien_node *n) {
   MIEN_TRY(poster_pack(n, WV, &s->v));
   MIEN_TRY(poster_pack(n, WP, &s->proj));
   int64_t heads = mien_attr_i(n, "heads"), d = s->k.n / heads, e = s->v.n / heads;
+  int64_t queries = q->dim[q->rank - 2];
   s->a = (mien_attention){.batches = x->dim[0],
                           .heads = heads,
-                          .queries = q->dim[1],
+                          .queries = queries,
                           .keys = x->dim[1],
                           .depth = d,
                           .value_depth = e,
                           .kv_batch_div = 1,
                           .q_batch_div = 1,
-                          .qs = {q->dim[1] * s->k.n, d, s->k.n},
+                          .qs = {queries * s->k.n, d, s->k.n},
                           .ks = {x->dim[1] * s->k.n, d, s->k.n},
                           .vs = {x->dim[1] * s->v.n, e, s->v.n},
-                          .ys = {q->dim[1] * s->v.n, e, s->v.n},
+                          .ys = {queries * s->v.n, e, s->v.n},
                           .scale = (float)mien_attr_f(n, "scale")};
+  if (q->rank == 4) {
+    s->a.qs.head = queries * d;
+    s->a.qs.row = d;
+  }
   const mien_tensor *b = mien_in(n, B);
   if (b) {
     int64_t stride = 1, *at[4] = {&s->a.bs.batch, &s->a.bs.head, &s->a.bs.row, NULL};
@@ -92,7 +101,7 @@ static mien_status window_prepare(mien_node *n) {
   s->v_at = total;
   fits = fits && add_floats(&total, x->dim[0], x->dim[1], s->v.n);
   s->y_at = total;
-  fits = fits && add_floats(&total, q->dim[0], q->dim[1], s->v.n);
+  fits = fits && add_floats(&total, q->dim[0], queries, s->v.n);
   return fits ? mien_scratch(n, total) : mien_fail(n, MIEN_LIMIT, "too many tokens");
 }
 
@@ -168,9 +177,9 @@ const mien_op mien_poster_WindowCrossAttention[] = {
 
 /* ---------------------------------------------------------------- rewrite */
 
-static bool is_f32_rank3(const mien_rewriter *r, mien_value v) {
+static bool is_f32(const mien_rewriter *r, mien_value v, int least, int most) {
   const mien_type *t = mien_rewrite_host_of(r)->type(r, v);
-  return t->dtype == MIEN_F32 && t->rank == 3 && !t->nest[0];
+  return t->dtype == MIEN_F32 && t->rank >= least && t->rank <= most && !t->nest[0];
 }
 
 /* The bias rows are whole: the kernel reads `keys` elements of each. */
@@ -191,7 +200,7 @@ static mien_status find_window(mien_rewriter *r) {
   if (poster_in(r, k.node, 4) != MIEN_NO_VALUE || poster_in(r, k.node, 5) != MIEN_NO_VALUE ||
       poster_in(r, v.node, 4) != MIEN_NO_VALUE || poster_in(r, v.node, 5) != MIEN_NO_VALUE)
     return MIEN_OK;
-  if (h->attr_i(r, attention, "y_rank") != 3 || !is_f32_rank3(r, k.x) || !is_f32_rank3(r, q)) return MIEN_OK;
+  if (h->attr_i(r, attention, "y_rank") != 3 || !is_f32(r, k.x, 3, 3) || !is_f32(r, q, 3, 4)) return MIEN_OK;
   if (!bias_fits(r, bias, h->type(r, k.x)->dim[1])) return MIEN_OK;
   /* Self-attention projects its queries from the same tokens. */
   mien_node_id from = h->producer(r, q);
