@@ -133,7 +133,7 @@ MIEN_API const char *const *mien_plan_labels(const mien_plan *plan, size_t *coun
 /* Reads a JPEG or PNG file (by content, not by name) and makes the planes that the contract wants: float32
 ** 3 x height x width in `out` (that many elements). Alpha is dropped, grey is repeated, EXIF orientation is ignored as by
 ** Pillow's open. A truncated file is an error. */
-MIEN_API MIEN_CHECKED mien_status mien_picture_read(const mien_env *env, const char *path, const mien_picture *picture,
+MIEN_API MIEN_CHECKED mien_status mien_picture_read(mien_env *env, const char *path, const mien_picture *picture,
                                                     float *out, mien_error *error);
 
 /* ---- session */
