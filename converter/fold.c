@@ -93,6 +93,17 @@ static void fold_undo(mien__graph *g, mien__gnode *n) {
   }
 }
 
+void mien__graph_release(mien__graph *g, mien_value value) {
+  mien__gvalue *v = g->values[value];
+  if (!v->owned || v->recipe == MIEN_NO_NODE || mien__value_needed(g, value)) return;
+  mien_type type = v->v.tensor.type;
+  g->folded_bytes -= v->v.tensor.bytes;
+  mien_tensor_clear(g->env, &v->v.tensor);
+  v->v.tensor.type = type;
+  v->owned = false;
+  v->gone = true;
+}
+
 static void fold_keep_recipe(mien__graph *g, mien_node_id node) {
   mien__gnode *n = g->nodes[node];
   mien_value result = MIEN_NO_VALUE;
@@ -103,20 +114,29 @@ static void fold_keep_recipe(mien__graph *g, mien_node_id node) {
     v->producer = MIEN_NO_NODE;
     v->recipe = node;
     v->recipe_slot = i;
+    g->folded_bytes += v->v.tensor.bytes;
     if (result == MIEN_NO_VALUE) result = n->out[i];
   }
   mien__graph_retire(g, node, MIEN__NODE_RECIPE);
-  for (int i = 0; i < n->n.in_count; i++)
-    if (n->in[i] != MIEN_NO_VALUE && !mien__value_needed(g, n->in[i])) g->values[n->in[i]]->went_into = result;
+  for (int i = 0; i < n->n.in_count; i++) {
+    if (n->in[i] == MIEN_NO_VALUE || mien__value_needed(g, n->in[i])) continue;
+    g->values[n->in[i]]->went_into = result;
+    mien__graph_release(g, n->in[i]);
+  }
+}
+
+static bool fold_fits(const mien__graph *g, const mien__gnode *n) {
+  uint64_t bytes = fold_bytes(n), limit = g->env->limits.folded_bytes;
+  return bytes <= limit && g->folded_bytes + bytes <= limit + 4 * g->given_bytes;
 }
 
 static mien_status fold_evaluate(mien__graph *g, mien_node_id node, bool *folded, mien_error *error) {
   mien__gnode *n = g->nodes[node];
   if (n->n.record->op->flags & MIEN_OP_RANDOM) return MIEN_OK;
-  if (!fold_constant_inputs(n) || fold_bytes(n) > g->env->limits.folded_bytes) return MIEN_OK;
+  if (!fold_constant_inputs(n) || !fold_fits(g, n)) return MIEN_OK;
   fold_enter(g, error);
   MIEN_TRY(fold_leave(g, mien__node_evaluate(&n->n)));
-  if (fold_bytes(n) > g->env->limits.folded_bytes) {
+  if (!fold_fits(g, n)) { /* sizes that only evaluation told */
     fold_undo(g, n);
     return MIEN_OK;
   }

@@ -130,6 +130,7 @@ mien_status mien__graph_set_constant(mien__graph *g, mien_value value, const mie
   v->v.tensor = *tensor;
   v->v.constant = true;
   v->owned = owned;
+  g->given_bytes += tensor->bytes;
   if (initializer && v->names) v->initializer = v->names->text;
   return MIEN_OK;
 }
@@ -212,6 +213,7 @@ void mien__graph_replace_uses(mien__graph *g, mien_value from, mien_value to) {
     old->names = old->last_name = NULL;
   }
   old->went_into = to;
+  new->went_into = MIEN_NO_VALUE;
 }
 
 void mien__graph_retire(mien__graph *g, mien_node_id node, mien__node_state state) {
@@ -233,7 +235,8 @@ void mien__graph_remove_node(mien__graph *g, mien_node_id node, mien_value into)
 }
 
 mien_value mien__graph_where(const mien__graph *g, mien_value value) {
-  while (value != MIEN_NO_VALUE && !mien__value_needed(g, value)) value = g->values[value]->went_into;
+  for (int32_t steps = 0; value != MIEN_NO_VALUE && !mien__value_needed(g, value); steps++)
+    value = steps < g->value_count ? g->values[value]->went_into : MIEN_NO_VALUE;
   return value;
 }
 

@@ -83,6 +83,8 @@ typedef struct mien__graph {
   int32_t value_count, node_count, value_room, node_room;
   int32_t live_count; /* nodes with state LIVE */
   uint32_t walk;      /* number of the last walk that marked nodes */
+  uint64_t given_bytes,
+      folded_bytes; /* of constants that came from outside; that folding made and that are still there */
   mien__graph_port *inputs, *outputs;
   int32_t input_count, output_count, input_room, output_room;
   /* What import knows of the model; strings in the pool. */
@@ -153,8 +155,8 @@ mien_status mien__graph_infer_node(mien__graph *g, mien_node_id node, mien_error
 /* All of them in order. fold: nodes with constant inputs become recipes at once, values with known contents constants (some
 ** types can only be inferred that way: sizes computed in floating point). */
 mien_status mien__graph_infer(mien__graph *g, bool fold, mien_error *error);
-/* Folds one inferred node if it can be: constant inputs, not random, results within limits.folded_bytes; or outputs whose
-** contents are known. *folded tells. A node that fails to evaluate is an error only where it would fail at run time too. */
+/* Folds one inferred node if it can be: constant inputs, not random, results within limits.folded_bytes (and all folded constants
+** together within that plus four times what the model brought); or outputs whose contents are known. *folded tells. A node that fails to evaluate is an error only where it would fail at run time too. */
 mien_status mien__graph_fold_node(mien__graph *g, mien_node_id node, bool *folded, mien_error *error);
 /* A live node none of whose outputs is needed. */
 bool mien__graph_is_dead(const mien__graph *g, mien_node_id node);
@@ -164,6 +166,8 @@ mien_status mien__graph_remove_dead(mien__graph *g, mien_error *error);
 /* Contents of a value as integers (may hold symbols), NULL when not known. */
 const int64_t *mien__graph_ints(mien__graph *g, mien_value value, int64_t *count);
 
+/* Frees the data of a folded constant that only recipes read. */
+void mien__graph_release(mien__graph *g, mien_value value);
 /* Repoints one input slot, keeping use lists. */
 void mien__graph_set_input(mien__graph *g, mien_node_id node, int slot, mien_value value);
 /* Every reader and graph output of `from` reads `to` instead; names of `from` move to `to`; from->went_into = to. */

@@ -135,15 +135,7 @@ mien_status mien__graph_remove_dead(mien__graph *g, mien_error *error) {
     }
     order_remove(g, stack, depth, seen);
   }
-  for (mien_value i = 0; i < g->value_count && status == MIEN_OK; i++) {
-    mien__gvalue *v = g->values[i];
-    if (!v->owned || v->recipe == MIEN_NO_NODE || mien__value_needed(g, i)) continue;
-    mien_type type = v->v.tensor.type;
-    mien_tensor_clear(g->env, &v->v.tensor);
-    v->v.tensor.type = type;
-    v->owned = false;
-    v->gone = true;
-  }
+  for (mien_value i = 0; i < g->value_count && status == MIEN_OK; i++) mien__graph_release(g, i);
   mien__free(g->env, stack);
   mien__free(g->env, seen);
   return status;

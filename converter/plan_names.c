@@ -1,4 +1,5 @@
 /* plan_names.c -- section names: where each ONNX name is now, and how each constant came from initializers. */
+#include "converter/import.h"
 #include "converter/plan_write.h"
 
 #include <string.h>
@@ -8,20 +9,23 @@
 /* A nameless constant that only a derivation needs. */
 #define MAX_LEAF_BYTES ((size_t)64 << 10)
 
-/* A value's first name, else that of the node that computes it. */
-static const char *place_name(const mien__graph *g, mien_value value) {
-  if (value == MIEN_NO_VALUE) return "";
-  const mien__gvalue *v = mien__value_at(g, value);
-  if (v->names) return v->names->text;
-  return v->producer == MIEN_NO_NODE ? "" : mien__node_at(g, v->producer)->n.name;
+/* How many rows the names get. Notes in b->name_rows, when that is there, the row of each initializer's own name. */
+static size_t name_count(mien__plan_builder *b) {
+  const mien__graph *g = b->g;
+  size_t count = 0;
+  for (mien_value v = 0; v < g->value_count; v++) {
+    const char *initializer = mien__value_at(g, v)->initializer;
+    for (const mien__name *name = mien__value_at(g, v)->names; name; name = name->next) {
+      count++;
+      if (b->name_rows && initializer && strcmp(name->text, initializer) == 0) b->name_rows[v] = (uint32_t)count;
+    }
+  }
+  return count;
 }
 
 mien_status mien__plan_build_names(mien__plan_builder *b) {
   const mien__graph *g = b->g;
-  size_t count = 0, n = 0;
-  mien__plan__names__init(&b->names);
-  for (mien_value v = 0; v < g->value_count; v++)
-    for (const mien__name *name = mien__value_at(g, v)->names; name; name = name->next) count++;
+  size_t count = name_count(b), n = 0;
   Mien__Plan__ValueName **list = mien__plan_messages(b, count, sizeof **list);
   if (!list) return MIEN_NO_MEMORY;
   for (mien_value v = 0; v < g->value_count; v++)
@@ -30,7 +34,11 @@ mien_status mien__plan_build_names(mien__plan_builder *b) {
       mien__plan__value_name__init(row);
       row->value = b->ids[v];
       row->name = (char *)(uintptr_t)name->text;
-      if (!row->value) row->went_into = (char *)(uintptr_t)place_name(g, mien__graph_where(g, v));
+      mien_value place = mien__graph_where(g, v);
+      if (place == MIEN_NO_VALUE) place = b->absorbed_by[v];
+      if (row->value || place == MIEN_NO_VALUE) continue;
+      row->went_into_value = b->ids[place];
+      if (!b->ids[place]) row->went_into = (char *)(uintptr_t)mien__value_name(g, place);
     }
   b->names.n_values = count;
   b->names.values = list;
@@ -54,7 +62,9 @@ typedef struct walk {
   mien_node_id *steps;
   frame *stack;
   size_t leaf_count, step_count;
-  bool named; /* a leaf is an initializer */
+  bool named;        /* a leaf is an initializer */
+  mien_value target; /* the constant */
+  mien__table rows;  /* name -> index into Names.values + 1 */
 } walk;
 
 static void add_leaf(walk *w, mien_value value) {
@@ -63,6 +73,7 @@ static void add_leaf(walk *w, mien_value value) {
   w->leaves[w->leaf_count++] = value;
   w->id[value] = (uint32_t)w->leaf_count;
   if (mien__value_at(w->b->g, value)->initializer) w->named = true;
+  if (w->b->absorbed_by[value] == MIEN_NO_VALUE) w->b->absorbed_by[value] = w->target;
 }
 
 /* Folded nodes that `root` comes from, producers first. false: too many. */
@@ -101,9 +112,14 @@ static mien_status leaf_of(walk *w, mien_value value, Mien__Plan__RecipeLeaf *le
   const mien_tensor *t = &v->v.tensor;
   mien__plan__recipe_leaf__init(leaf);
   leaf->constant = b->constant_ids[value];
-  MIEN_TRY(mien__plan_type_of(b, &t->type, false, &leaf->type));
+  if (w->step_count) MIEN_TRY(mien__plan_type_of(b, &t->type, false, &leaf->type));
   if (v->initializer) {
-    leaf->initializer = (char *)(uintptr_t)v->initializer;
+    const mien__entry *row = mien__table_find(&w->rows, v->initializer);
+    if (row)
+      leaf->name = (uint32_t)row->value;
+    else
+      leaf->initializer = (char *)(uintptr_t)v->initializer;
+    if (!leaf->name) leaf->initializer = (char *)(uintptr_t)v->initializer;
     return MIEN_OK;
   }
   size_t size = (size_t)mien_count(&t->type) * mien_dtype_size(t->type.dtype);
@@ -119,7 +135,7 @@ static mien_status step_of(walk *w, mien_node_id node, uint32_t *next_id, Mien__
   mien__plan__recipe_step__init(step);
   step->domain = (char *)(uintptr_t)n->n.record->domain;
   step->op = (char *)(uintptr_t)n->n.record->op->name;
-  step->version = (uint32_t)n->opset;
+  step->version = (uint32_t)n->n.record->op->since;
   step->outputs = (uint32_t)n->n.out_count;
   step->n_inputs = (size_t)n->n.in_count;
   step->inputs = mien__plan_take(b, step->n_inputs, sizeof *step->inputs);
@@ -137,6 +153,7 @@ static mien_status recipe_of(walk *w, uint32_t constant, Mien__Plan__Recipe **re
   *recipe = NULL;
   if (value == MIEN_NO_VALUE) return MIEN_OK;
   w->stamp = constant + 1;
+  w->target = value;
   w->leaf_count = w->step_count = 0;
   w->named = false;
   mien_node_id node = mien__value_at(b->g, value)->recipe;
@@ -164,9 +181,29 @@ static mien_status recipe_of(walk *w, uint32_t constant, Mien__Plan__Recipe **re
   return MIEN_OK;
 }
 
+/* In the order in which mien__plan_build_names lists them. */
+static mien_status number_names(walk *w) {
+  const mien__graph *g = w->b->g;
+  int32_t row = 0;
+  w->rows.pool = &w->b->pool;
+  for (mien_value v = 0; v < g->value_count; v++)
+    for (const mien__name *name = mien__value_at(g, v)->names; name; name = name->next) {
+      mien__entry *entry = mien__table_add(&w->rows, name->text, NULL);
+      if (!entry) return mien__no_memory(w->b->error, sizeof *entry);
+      entry->value = ++row;
+    }
+  return MIEN_OK;
+}
+
 mien_status mien__plan_build_recipes(mien__plan_builder *b) {
   size_t values = (size_t)b->g->value_count, nodes = (size_t)b->g->node_count;
   walk w = {.b = b};
+  mien__plan__names__init(&b->names);
+  b->absorbed_by = mien__plan_take(b, values, sizeof *b->absorbed_by);
+  b->name_rows = mien__plan_take(b, values, sizeof *b->name_rows);
+  if (!b->absorbed_by || !b->name_rows) return MIEN_NO_MEMORY;
+  name_count(b);
+  for (size_t i = 0; i < values; i++) b->absorbed_by[i] = MIEN_NO_VALUE;
   w.value_stamp = mien__plan_take(b, values, sizeof *w.value_stamp);
   w.node_stamp = mien__plan_take(b, nodes, sizeof *w.node_stamp);
   w.id = mien__plan_take(b, values, sizeof *w.id);
@@ -174,6 +211,7 @@ mien_status mien__plan_build_recipes(mien__plan_builder *b) {
   w.steps = mien__plan_take(b, MAX_STEPS, sizeof *w.steps);
   w.stack = mien__plan_take(b, MAX_STEPS, sizeof *w.stack);
   if (!w.value_stamp || !w.node_stamp || !w.id || !w.leaves || !w.steps || !w.stack) return MIEN_NO_MEMORY;
+  MIEN_TRY(number_names(&w));
   uint32_t count = b->constant_count; /* tensors in attributes of steps add constants without recipes */
   Mien__Plan__Recipe **list = mien__plan_take(b, count, sizeof *list);
   if (!list) return MIEN_NO_MEMORY;

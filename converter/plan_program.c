@@ -104,7 +104,7 @@ static mien_status operator_of(mien__plan_builder *b, const mien__gnode *n, uint
   const mien__record *r = n->n.record;
   for (size_t i = 0; i < p->n_operators; i++) {
     const Mien__Plan__Operator *o = p->operators[i];
-    if (o->version == (uint32_t)n->opset && strcmp(o->name, r->op->name) == 0 && strcmp(o->domain, r->domain) == 0) {
+    if (o->version == (uint32_t)r->op->since && strcmp(o->name, r->op->name) == 0 && strcmp(o->domain, r->domain) == 0) {
       *index = (uint32_t)i;
       return MIEN_OK;
     }
@@ -114,7 +114,7 @@ static mien_status operator_of(mien__plan_builder *b, const mien__gnode *n, uint
   mien__plan__operator__init(o);
   o->domain = (char *)(uintptr_t)r->domain;
   o->name = (char *)(uintptr_t)r->op->name;
-  o->version = (uint32_t)n->opset;
+  o->version = (uint32_t)r->op->since;
   if (r->plugin) o->plugin = (char *)(uintptr_t)r->plugin;
   if (r->plugin && r->plugin_version) o->plugin_version = (char *)(uintptr_t)r->plugin_version;
   p->operators[p->n_operators] = o; /* room for one a node */
@@ -201,6 +201,7 @@ static mien_status build_values(mien__plan_builder *b) {
   for (uint32_t i = 0; i < b->value_count; i++) {
     mien__plan__value__init(list[i]);
     list[i]->constant = b->constant_ids[b->values[i]];
+    if (list[i]->constant) continue; /* the constant has its type */
     MIEN_TRY(mien__plan_type_of(b, &mien__value_at(b->g, b->values[i])->v.tensor.type, false, &list[i]->type));
   }
   b->program.n_values = b->value_count;

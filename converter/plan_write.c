@@ -73,8 +73,8 @@ static mien_status build(mien__plan_builder *b) {
   b->constant_ids = mien__plan_take(b, values, sizeof *b->constant_ids);
   if (!b->ids || !b->values || !b->constant_ids) return MIEN_NO_MEMORY;
   MIEN_TRY(mien__plan_build_program(b));
-  MIEN_TRY(mien__plan_build_names(b));
   MIEN_TRY(mien__plan_build_recipes(b));
+  MIEN_TRY(mien__plan_build_names(b));
   MIEN_TRY(mien__plan_build_constants(b));
   return mien__plan_build_meta(b);
 }

@@ -67,9 +67,11 @@ typedef struct mien__plan_builder {
   mien_node_id *order;       /* live nodes; env memory */
   mien_node_id **decomposed; /* by position in order: detached nodes, NULL where there are none */
   int32_t *decomposed_count;
-  uint32_t *ids;          /* by graph value: plan value id; 0: none */
-  mien_value *values;     /* by plan value id - 1 */
-  uint32_t *constant_ids; /* by graph value: index into constants + 1; 0: none */
+  uint32_t *ids;           /* by graph value: plan value id; 0: none */
+  mien_value *values;      /* by plan value id - 1 */
+  uint32_t *constant_ids;  /* by graph value: index into constants + 1; 0: none */
+  uint32_t *name_rows;     /* by graph value: row + 1 in names of the initializer's name; 0: none */
+  mien_value *absorbed_by; /* by graph value: the constant whose recipe it is a leaf of; MIEN_NO_VALUE */
   uint32_t value_count;
   mien__plan_constant *constants;
   uint32_t constant_count, constant_room;
@@ -96,10 +98,11 @@ mien_status mien__plan_constant_of(mien__plan_builder *b, mien_value value, cons
 /* Index + 1 of a constant with these bytes, when there is one. */
 bool mien__plan_blob_find(const mien__plan_builder *b, const void *data, size_t size, uint32_t *constant);
 mien_status mien__plan_build_program(mien__plan_builder *b);
+mien_status mien__plan_build_recipes(mien__plan_builder *b);
+/* After recipes, which tell where initializers went. */
 mien_status mien__plan_build_names(mien__plan_builder *b);
-/* After names and recipes, which may add constants. */
+/* After recipes, which may add constants. */
 mien_status mien__plan_build_constants(mien__plan_builder *b);
 mien_status mien__plan_build_meta(mien__plan_builder *b);
-mien_status mien__plan_build_recipes(mien__plan_builder *b);
 
 #endif

@@ -24,6 +24,10 @@ static mien_status check_recipe(mien_plan *plan, const Mien__Plan__Recipe *r, si
   for (size_t i = 0; i < r->n_leaves; i++) {
     mien_type type;
     if (r->leaves[i]->type) MIEN_TRY(mien__plan_type(r->leaves[i]->type, false, what, &type, error));
+    if (r->leaves[i]->name > plan->names->n_values)
+      return mien__fail(error, MIEN_CORRUPT, "%s: leaf %zu has name %u of %zu", what, i, r->leaves[i]->name,
+                        plan->names->n_values);
+    if (r->leaves[i]->name) r->leaves[i]->initializer = plan->names->values[r->leaves[i]->name - 1]->name;
     if (r->leaves[i]->constant > constants)
       return mien__fail(error, MIEN_CORRUPT, "%s: leaf %zu is constant %u of %zu", what, i, r->leaves[i]->constant,
                         constants);
@@ -46,6 +50,34 @@ static mien_status check_recipe(mien_plan *plan, const Mien__Plan__Recipe *r, si
   return MIEN_OK;
 }
 
+/* Names by id become texts: a value's first name, else that of the instruction that computes or first reads it. */
+static mien_status check_places(mien_plan *plan, mien_error *error) {
+  const Mien__Plan__Names *names = plan->names;
+  const mien__program *p = &plan->program;
+  const char **place = mien__pool_alloc(&plan->pool, ((size_t)p->value_count + 1) * sizeof *place);
+  if (!place) return mien__no_memory(error, ((size_t)p->value_count + 1) * sizeof *place);
+  for (uint32_t i = p->instruction_count; i-- > 0;) {
+    const mien__instruction *n = &p->instructions[i];
+    for (int k = 0; k < n->in_count; k++)
+      if (n->in[k]) place[n->in[k] - 1] = n->name;
+  }
+  for (uint32_t i = 0; i < p->instruction_count; i++) {
+    const mien__instruction *n = &p->instructions[i];
+    for (int k = 0; k < n->out_count; k++)
+      if (n->out[k]) place[n->out[k] - 1] = n->name;
+  }
+  for (size_t i = 0; i < names->n_values; i++) {
+    Mien__Plan__ValueName *n = names->values[i];
+    uint32_t into = n->went_into_value;
+    if (into > p->value_count)
+      return mien__fail(error, MIEN_CORRUPT, "section names: name %zu ('%.100s') went into value %u of %u", i, n->name,
+                        into, p->value_count);
+    const char *text = into ? p->value_names[into - 1] ? p->value_names[into - 1] : place[into - 1] : NULL;
+    if (text) n->went_into = (char *)(uintptr_t)text;
+  }
+  return MIEN_OK;
+}
+
 static mien_status check_names(mien_plan *plan, mien_error *error) {
   const Mien__Plan__Names *names = plan->names;
   for (size_t i = 0; i < names->n_values; i++) {
@@ -56,6 +88,7 @@ static mien_status check_names(mien_plan *plan, mien_error *error) {
     /* Of several names of one value the first is the main one. */
     if (n->value && !plan->program.value_names[n->value - 1]) plan->program.value_names[n->value - 1] = n->name;
   }
+  MIEN_TRY(check_places(plan, error));
   size_t bytes = plan->source->n_constants * sizeof *plan->recipes;
   plan->recipes = mien__pool_alloc(&plan->pool, bytes);
   if (!plan->recipes) return mien__no_memory(error, bytes);

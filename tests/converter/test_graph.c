@@ -208,6 +208,38 @@ static void test_folding_stops_at_the_limit(void **state) {
   }
 }
 
+/* A small file may not make folding fill the memory, however many nodes do it. */
+static void test_folding_has_a_budget(void **state) {
+  (void)state;
+  mien_env *env = NULL;
+  mien_env_options options = {.limits.folded_bytes = 1 << 20};
+  good(mien_env_create(&options, &env, &failure));
+  mien__graph *g = new_graph(env);
+  const int64_t shape[] = {200, 1000};
+  for (int i = 0; i < 100; i++) output(g, NULL, OP(g, "ConstantOfShape", NULL, ints(g, 2, shape)));
+  good(mien__graph_infer(g, true, &failure));
+  assert_int_equal(g->folded_bytes, 800000);
+  assert_int_equal(g->live_count, 99);
+  close_graph(g);
+}
+
+/* Doubling: what only the next one reads is freed at once. */
+static void test_folding_frees_what_is_between(void **state) {
+  (void)state;
+  mien__graph *g = new_graph(new_env());
+  const float x[1] = {1};
+  mien_value v = floats(g, "x", 1, x);
+  const mien__attr_value axis = {.name = "axis", .kind = 'i'};
+  for (int i = 0; i < 40; i++) v = op_node(g, "Concat", NULL, &axis, 1, (mien_value[]){v, v}, 2);
+  output(g, "y", v);
+  mien_status status = mien__graph_infer(g, true, &failure);
+  assert_int_equal(status, MIEN_LIMIT); /* 2^31 bytes of one tensor come first */
+  assert_true(g->folded_bytes <= (uint64_t)64 << 20);
+  mien_env *env = g->env;
+  mien__graph_destroy(g);
+  mien_env_destroy(env);
+}
+
 /* Reshape(x, Concat(Gather(Shape(x), 0), [-1])): static sizes leave a Reshape by a constant. */
 static mien__graph *flatten_graph(mien_value *x, mien_value *y, const char *symbol) {
   mien__graph *g = new_graph(new_env());
@@ -331,6 +363,8 @@ int main(void) {
       cmocka_unit_test(test_folding_keeps_the_recipe),
       cmocka_unit_test(test_random_is_not_folded),
       cmocka_unit_test(test_folding_stops_at_the_limit),
+      cmocka_unit_test(test_folding_has_a_budget),
+      cmocka_unit_test(test_folding_frees_what_is_between),
       cmocka_unit_test(test_shape_arithmetic_with_numbers_goes),
       cmocka_unit_test(test_shape_arithmetic_with_symbols_flows),
       cmocka_unit_test(test_outputs_that_are_inputs_and_constants),

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed; scripts/venv.sh installs it")
 
+import numpy as np
 import onnx
 from agreement import read_data_set, run_file, worst
 from onnx import numpy_helper

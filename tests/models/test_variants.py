@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed; scripts/venv.sh installs it")
+
+import numpy as np
 
 from models.checkpoint import DERIVED, UNUSED
 from models.exporting import build, known_names, natural_outputs
