@@ -49,7 +49,8 @@ const char *mien__stage_name(mien_stage stage);
 mien_status mien__passes_run(mien__passes *passes, mien__graph *graph, int stop_after, mien_error *error);
 
 /* The node's operator spelled in other operators (mien_op.decompose) as nodes of state MIEN__NODE_DETACHED, in order, that read
-** the node's inputs and whose last ones write the node's own output values. *nodes: graph pool. MIEN_UNSUPPORTED when the
+** the node's inputs and whose last ones write the node's own output values. They may read constants that no live node
+** reads, and write values of their own. *nodes: graph pool. MIEN_UNSUPPORTED when the
 ** record has no decompose. */
 mien_status mien__graph_decompose(mien__graph *graph, mien_node_id node, mien_node_id **nodes, int32_t *count,
                                   mien_error *error);

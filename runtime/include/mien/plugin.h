@@ -387,7 +387,8 @@ typedef struct mien_rewrite_host {
   const char *(*attr_s)(const mien_rewriter *r, mien_node_id n, const char *name);
   const int64_t *(*attr_ints)(const mien_rewriter *r, mien_node_id n, const char *name, int64_t *count);
 
-  /* The patch. op as in op_name; `opset` 0: the model's own for ai.onnx, the newest of other domains. inputs may hold MIEN_NO_VALUE.
+  /* The patch. op as in op_name; `opset` 0: the model's own for ai.onnx (the newest where that has no such operator), the newest of
+  ** other domains. inputs may hold MIEN_NO_VALUE.
   ** attributes are set between begin and end. */
   mien_status (*begin)(mien_rewriter *r, const char *op, const mien_value *inputs, int count);
   mien_status (*set_i)(mien_rewriter *r, const char *name, int64_t value);
