@@ -48,6 +48,7 @@ def test_small_exports_agree(tmp_path, name, options):
 @pytest.mark.parametrize("options", WAYS, ids=label)
 def test_full_exports_agree(tmp_path, name, options):
     check(name, options, tmp_path / "model.onnx", 1e-3)
+    (tmp_path / "model.onnx").unlink()
 
 
 @pytest.mark.full
@@ -55,6 +56,7 @@ def test_full_exports_agree(tmp_path, name, options):
                          + ["resnet50", "mobilenetv2", "vit_s16"])
 def test_every_full_network_exports(tmp_path, name):
     check(name, Options("torchscript", 17, dynamic_batch=True), tmp_path / "model.onnx", 1e-3)
+    (tmp_path / "model.onnx").unlink()
 
 
 @pytest.mark.parametrize("name", ["poster_var_small_linear", "poster_var_small_flat", "poster_var_small_ferplus8"])
