@@ -1,11 +1,13 @@
 /* Gelu, Silu's relatives and what else exporters spell out. */
 #include "pass.h"
 
-/* Names of constants in the patterns below and the numbers they must be. */
+/* Names of constants in the patterns below and the numbers they must be. A name stands for one value of the graph: equal
+** numbers in one pattern have names of their own. */
 static const struct {
   const char *name;
   double value;
 } numbers[] = {{"half", 0.5},     {"one", 1},
+               {"one2", 1},       {"six2", 6},
                {"two", 2},        {"three", 3},
                {"six", 6},        {"sixth", 1.0 / 6},
                {"root", M_SQRT2}, {"inverse", M_SQRT1_2},
@@ -58,9 +60,9 @@ static const char *const erf_patterns[] = {ORDERS(ERF1), ORDERS(ERF2), NULL};
 #define TANH(INNER) "Add(Tanh(" INNER "), #one)"
 #define CUBE1 "Mul(Add(x, Mul(Pow(x, #three), #k)), #s)"
 #define CUBE2 "Mul(Add(x, Mul(Mul(Mul(x, x), x), #k)), #s)"
-#define CUBE3 "Mul(Mul(x, #s), Add(Mul(Mul(x, x), #k), #one))"
-#define CUBE4 "Mul(x, Mul(Add(Mul(Mul(x, x), #k), #one), #s))"
-#define CUBE5 "Mul(Mul(x, Add(Mul(Mul(x, x), #k), #one)), #s)"
+#define CUBE3 "Mul(Mul(x, #s), Add(Mul(Mul(x, x), #k), #one2))"
+#define CUBE4 "Mul(x, Mul(Add(Mul(Mul(x, x), #k), #one2), #s))"
+#define CUBE5 "Mul(Mul(x, Add(Mul(Mul(x, x), #k), #one2)), #s)"
 #define CUBE6 "Mul(Add(x, Mul(x, Mul(Mul(x, x), #k))), #s)"
 static const char *const tanh_patterns[] = {ORDERS(TANH(CUBE1)),
                                             ORDERS(TANH(CUBE2)),
@@ -70,7 +72,7 @@ static const char *const tanh_patterns[] = {ORDERS(TANH(CUBE1)),
                                             ORDERS(TANH(CUBE6)),
                                             NULL};
 
-#define CLIP "Clip(Add(x, #three), #zero, #six)"
+#define CLIP "Clip(Add(x, #three), #zero, #six2)"
 static const char *const hard_swish_patterns[] = {"Mul(x, g:HardSigmoid(x))",      "Div(Mul(x, " CLIP "), #six)",
                                                   "Mul(x, Div(" CLIP ", #six))",   "Mul(Mul(x, " CLIP "), #sixth)",
                                                   "Mul(x, Mul(" CLIP ", #sixth))", NULL};
