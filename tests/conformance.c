@@ -29,7 +29,7 @@ typedef struct result {
   bool table_has_all;
   char op[64];       /* the model's only operator, or "(several)" */
   char missing[200]; /* what the table lacks */
-  char message[400];
+  char message[512];
 } result;
 
 #define MAX_PORTS 64
