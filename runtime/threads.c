@@ -1,15 +1,15 @@
-/* A session's threads: lanes over a pthreadpool.
+/* A session's threads. A run hands out pieces of its work from a shared counter; the caller takes pieces as its workers do.
 **
-** pthreadpool decides which of its threads takes which item and says nothing about it. So each run hands out as many items
-** as there are lanes, and a lane (an item) fetches pieces of the work from a shared counter until none is left. Whatever
-** belongs to a thread during a run (scratch, error text) belongs to its lane. */
+** Why not a pool of a library: those we know (pthreadpool, OpenMP) end a run when every thread has reported, also one that got no
+** piece because it was not even scheduled yet. On a machine that does other work, a run of a hundred small nodes then waits
+** a hundred times for a time slice: measured on two busy cores, 135 ms with two threads instead of 11 with one. Here the
+** caller closes the job when no piece is left and waits for those workers alone that are computing one. */
 #define _GNU_SOURCE
 #include "internal.h"
 
 #include <errno.h>
 #include <fenv.h>
 #include <pthread.h>
-#include <pthreadpool.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,30 +18,21 @@
 #define PIECES_PER_LANE 4 /* so that a lane that starts late or is interrupted takes fewer */
 #define ALIGNED_ITEMS 64  /* cheap items are cut at multiples of this */
 #define MAX_LANES 1024
+#define SPINS 3000 /* looks, some 50 to 150 us in all, before a thread sleeps */
 
+#define OPEN 0x10000u /* in `state`: workers may join; below it: how many are inside */
+
+/* What belongs to a thread: lane 0 is the caller's. */
 typedef struct lane {
-  _Alignas(64) _Atomic(pthread_t) thread; /* who runs it, while `busy` */
-  atomic_bool busy;
+  _Alignas(64) struct mien__threads *threads;
+  pthread_t thread;
+  bool started;
   void *scratch;
   size_t scratch_bytes;
-  int64_t failed_piece; /* lowest of its pieces that failed; -1: none */
+  int64_t failed_piece; /* its piece that failed; -1: none */
   mien_status status;
   mien_error error;
 } lane;
-
-struct mien__threads {
-  mien_env *env;
-  pthreadpool_t pool; /* NULL: the caller alone */
-  pid_t pid;
-  int count;
-  bool spinning; /* workers wait actively */
-  bool begun;
-  fenv_t caller;
-  atomic_bool running;
-  atomic_int started, finished; /* see mien__threads_run */
-  struct job *job;              /* under way */
-  lane *lanes;
-};
 
 typedef struct job {
   mien_node *node;
@@ -51,16 +42,28 @@ typedef struct job {
   _Atomic int64_t next, lowest_failed;
 } job;
 
-static lane *own_lane(mien__threads *threads) {
-  if (!atomic_load_explicit(&threads->running, memory_order_relaxed)) return NULL;
-  pthread_t self = pthread_self();
-  for (int i = 0; i < threads->count; i++) {
-    lane *l = &threads->lanes[i];
-    if (atomic_load_explicit(&l->busy, memory_order_acquire) &&
-        pthread_equal(atomic_load_explicit(&l->thread, memory_order_relaxed), self))
-      return l;
-  }
-  return NULL;
+struct mien__threads {
+  mien_env *env;
+  pid_t pid;
+  int count;
+  bool begun;
+  fenv_t caller;
+  lane *lanes;
+  job *job; /* under way; read by those who have joined */
+  _Alignas(64) atomic_uint state;
+  _Alignas(64) atomic_uint epoch; /* counts jobs */
+  atomic_bool running, rest, leave, caller_waits;
+  atomic_int sleepers;
+  pthread_mutex_t mutex;
+  pthread_cond_t work, done;
+};
+
+static void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
 }
 
 /* ---------------------------------------------------------------- pieces */
@@ -89,36 +92,26 @@ static void lane_work(lane *l, job *j, mien_node *node) {
 
 /* A lane computes with a copy of the node whose scope has an error of its own: two failing lanes would otherwise race for
 ** one text, and the faster would win. */
-static void lane_run(void *context, size_t index) {
-  mien__threads *threads = context;
-  lane *l = &threads->lanes[index];
-  /* pthreadpool orders memory itself; this pair says so to tools that cannot see into it. */
-  (void)atomic_load_explicit(&threads->started, memory_order_acquire);
-  job *j = threads->job;
-  atomic_store_explicit(&l->thread, pthread_self(), memory_order_relaxed);
-  atomic_store_explicit(&l->busy, true, memory_order_release);
-  l->failed_piece = -1;
-  if (j->node) {
-    mien__scope scope = {.env = j->node->scope->env,
-                         .pool = j->node->scope->pool,
-                         .symbols = j->node->scope->symbols,
-                         .threads = j->node->scope->threads,
-                         .plan = j->node->scope->plan,
-                         .error = j->node->scope->error ? &l->error : NULL};
-    mien_node node = *j->node;
-    node.scope = &scope;
-    l->error.code = MIEN_OK;
-    lane_work(l, j, &node);
-  } else {
+static void lane_run(lane *l, job *j) {
+  if (!j->node) {
     lane_work(l, j, NULL);
+    return;
   }
-  atomic_store_explicit(&l->busy, false, memory_order_release);
-  atomic_fetch_add_explicit(&threads->finished, 1, memory_order_acq_rel);
+  mien__scope scope = {.env = j->node->scope->env,
+                       .pool = j->node->scope->pool,
+                       .symbols = j->node->scope->symbols,
+                       .threads = j->node->scope->threads,
+                       .plan = j->node->scope->plan,
+                       .error = j->node->scope->error ? &l->error : NULL};
+  mien_node node = *j->node;
+  node.scope = &scope;
+  l->error.code = MIEN_OK;
+  lane_work(l, j, &node);
 }
 
-static mien_status first_failure(const mien__threads *threads, const job *j, int lanes) {
+static mien_status first_failure(const mien__threads *threads, const job *j) {
   const lane *first = NULL;
-  for (int i = 0; i < lanes; i++) {
+  for (int i = 0; i < threads->count; i++) {
     const lane *l = &threads->lanes[i];
     if (l->failed_piece >= 0 && (!first || l->failed_piece < first->failed_piece)) first = l;
   }
@@ -144,35 +137,102 @@ static int64_t piece_size(int64_t count, double cost, int threads) {
   return piece < count ? piece : count;
 }
 
+/* ---------------------------------------------------------------- workers */
+
+static bool join_job(mien__threads *threads) {
+  unsigned state = atomic_load(&threads->state);
+  while (state & OPEN)
+    if (atomic_compare_exchange_weak(&threads->state, &state, state + 1)) return true;
+  return false;
+}
+
+static void leave_job(mien__threads *threads) {
+  if (atomic_fetch_sub(&threads->state, 1) != 1 || !atomic_load(&threads->caller_waits)) return;
+  pthread_mutex_lock(&threads->mutex);
+  pthread_cond_signal(&threads->done);
+  pthread_mutex_unlock(&threads->mutex);
+}
+
+/* Waits for a job after `seen`: actively for a while between the nodes of a run, asleep otherwise. */
+static void await_job(mien__threads *threads, unsigned seen) {
+  for (int i = 0; i < SPINS && !atomic_load_explicit(&threads->rest, memory_order_relaxed); i++) {
+    if (atomic_load_explicit(&threads->epoch, memory_order_relaxed) != seen) return;
+    relax();
+  }
+  pthread_mutex_lock(&threads->mutex);
+  atomic_fetch_add(&threads->sleepers, 1);
+  while (atomic_load(&threads->epoch) == seen && !atomic_load(&threads->leave))
+    pthread_cond_wait(&threads->work, &threads->mutex);
+  atomic_fetch_sub(&threads->sleepers, 1);
+  pthread_mutex_unlock(&threads->mutex);
+}
+
+static void *worker_main(void *context) {
+  lane *l = context;
+  mien__threads *threads = l->threads;
+  unsigned seen = 0;
+  for (;;) {
+    await_job(threads, seen);
+    if (atomic_load(&threads->leave)) return NULL;
+    seen = atomic_load(&threads->epoch);
+    if (!join_job(threads)) continue;
+    lane_run(l, threads->job);
+    leave_job(threads);
+  }
+}
+
+/* ---------------------------------------------------------------- jobs */
+
+/* A worker adds itself to `sleepers`, then looks at `epoch`; here it is the other way round: one of the two sees the other. */
+static void open_job(mien__threads *threads, job *j) {
+  for (int i = 0; i < threads->count; i++) threads->lanes[i].failed_piece = -1;
+  threads->job = j;
+  atomic_store_explicit(&threads->rest, !threads->begun, memory_order_relaxed);
+  atomic_store(&threads->state, OPEN);
+  atomic_fetch_add(&threads->epoch, 1);
+  if (atomic_load(&threads->sleepers) == 0) return;
+  pthread_mutex_lock(&threads->mutex);
+  pthread_cond_broadcast(&threads->work);
+  pthread_mutex_unlock(&threads->mutex);
+}
+
+static void close_job(mien__threads *threads) {
+  atomic_fetch_and(&threads->state, ~OPEN);
+  for (int i = 0; i < SPINS / 4; i++) {
+    if (atomic_load(&threads->state) == 0) return;
+    relax();
+  }
+  pthread_mutex_lock(&threads->mutex);
+  atomic_store(&threads->caller_waits, true);
+  while (atomic_load(&threads->state) != 0) pthread_cond_wait(&threads->done, &threads->mutex);
+  atomic_store(&threads->caller_waits, false);
+  pthread_mutex_unlock(&threads->mutex);
+}
+
 mien_status mien__threads_run(mien__threads *threads, mien_node *n, int64_t count, double cost, mien_task_fn *fn,
                               void *arg) {
   if (count <= 0) return MIEN_OK;
-  if (!threads || !threads->pool) return fn(n, arg, 0, count);
+  if (!threads || threads->count == 1) return fn(n, arg, 0, count);
   if (!threads->begun && getpid() != threads->pid) return fn(n, arg, 0, count);
   int64_t piece = piece_size(count, cost, threads->count);
-  if (piece >= count || own_lane(threads)) return fn(n, arg, 0, count);
-  job j = {.node = n, .fn = fn, .arg = arg, .count = count, .piece = piece};
-  j.pieces = (count - 1) / piece + 1;
+  /* A run inside a run is computed by whoever asks for it. */
+  if (piece >= count || atomic_load_explicit(&threads->running, memory_order_relaxed)) return fn(n, arg, 0, count);
+  job j = {.node = n, .fn = fn, .arg = arg, .count = count, .piece = piece, .pieces = (count - 1) / piece + 1};
   atomic_init(&j.next, 0);
   atomic_init(&j.lowest_failed, INT64_MAX);
-  int lanes = j.pieces < threads->count ? (int)j.pieces : threads->count;
-  threads->spinning = threads->begun;
   atomic_store_explicit(&threads->running, true, memory_order_relaxed);
-  atomic_store_explicit(&threads->finished, 0, memory_order_relaxed);
-  threads->job = &j;
-  atomic_fetch_add_explicit(&threads->started, 1, memory_order_release);
-  pthreadpool_parallelize_1d(threads->pool, lane_run, threads, (size_t)lanes,
-                             threads->begun ? 0 : PTHREADPOOL_FLAG_YIELD_WORKERS);
-  (void)atomic_load_explicit(&threads->finished, memory_order_acquire);
+  open_job(threads, &j);
+  lane_run(&threads->lanes[0], &j);
+  close_job(threads);
   atomic_store_explicit(&threads->running, false, memory_order_relaxed);
-  return first_failure(threads, &j, lanes);
+  return first_failure(threads, &j);
 }
 
 /* ---------------------------------------------------------------- around a run */
 
 mien_status mien__threads_begin(mien__threads *threads, mien_error *error) {
   if (!threads) return MIEN_OK;
-  if (threads->pool && getpid() != threads->pid)
+  if (threads->count > 1 && getpid() != threads->pid)
     return mien__fail(error, MIEN_INVALID_ARGUMENT,
                       "the session was created in process %ld and its threads do not exist in process %ld: create "
                       "sessions after fork()",
@@ -183,75 +243,48 @@ mien_status mien__threads_begin(mien__threads *threads, mien_error *error) {
   return MIEN_OK;
 }
 
-static void nothing(void *context, size_t index) {
-  (void)context;
-  (void)index;
-}
-
 void mien__threads_rest(mien__threads *threads) {
   if (!threads || !threads->begun) return;
   threads->begun = false;
-  if (threads->spinning)
-    pthreadpool_parallelize_1d(threads->pool, nothing, NULL, (size_t)threads->count, PTHREADPOOL_FLAG_YIELD_WORKERS);
-  threads->spinning = false;
+  atomic_store_explicit(&threads->rest, true, memory_order_relaxed);
   fesetenv(&threads->caller);
 }
 
-/* ---------------------------------------------------------------- create, scratch */
-
-typedef struct probe {
-  pthread_mutex_t mutex;
-  pthread_cond_t cond;
-  bool leave;
-} probe;
-
-static void *probe_main(void *context) {
-  probe *p = context;
-  pthread_mutex_lock(&p->mutex);
-  while (!p->leave) pthread_cond_wait(&p->cond, &p->mutex);
-  pthread_mutex_unlock(&p->mutex);
-  return NULL;
-}
-
-/* pthreadpool_create does not look at what pthread_create returns and then waits for ever for a thread that does not exist.
-** So as many threads are started and ended once before. */
-static int probe_threads(mien_env *env, int count) {
-  pthread_t *threads = mien__alloc(env, (size_t)count * sizeof *threads);
-  if (!threads) return ENOMEM;
-  probe p = {.leave = false};
-  pthread_mutex_init(&p.mutex, NULL);
-  pthread_cond_init(&p.cond, NULL);
-  int failed = 0, started = 0;
-  for (; started < count && !failed; started += !failed)
-    failed = pthread_create(&threads[started], NULL, probe_main, &p);
-  pthread_mutex_lock(&p.mutex);
-  p.leave = true;
-  pthread_cond_broadcast(&p.cond);
-  pthread_mutex_unlock(&p.mutex);
-  for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
-  pthread_cond_destroy(&p.cond);
-  pthread_mutex_destroy(&p.mutex);
-  mien__free(env, threads);
-  return failed;
-}
+/* ---------------------------------------------------------------- create, destroy, scratch */
 
 /* Workers inherit the creator's signal mask and floating-point environment: all signals go to the host program's threads,
 ** and rounding and denormals are the default whatever the creating thread has set. */
-static mien_status start_pool(mien__threads *threads, mien_error *error) {
-  int failed = probe_threads(threads->env, threads->count - 1);
-  if (failed)
-    return mien__fail(error, failed == ENOMEM ? MIEN_NO_MEMORY : MIEN_IO, "cannot start %d threads: %s",
-                      threads->count - 1, strerrordesc_np(failed));
+static mien_status start_workers(mien__threads *threads, mien_error *error) {
   sigset_t all, before;
   fenv_t environment;
+  int failed = 0;
   sigfillset(&all);
   fegetenv(&environment);
   fesetenv(FE_DFL_ENV);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  threads->pool = pthreadpool_create((size_t)threads->count);
+  for (int i = 1; i < threads->count && !failed; i++) {
+    lane *l = &threads->lanes[i];
+    failed = pthread_create(&l->thread, NULL, worker_main, l);
+    l->started = !failed;
+  }
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   fesetenv(&environment);
-  return threads->pool ? MIEN_OK : mien__fail(error, MIEN_NO_MEMORY, "cannot start %d threads", threads->count - 1);
+  if (!failed) return MIEN_OK;
+  return mien__fail(error, failed == ENOMEM ? MIEN_NO_MEMORY : MIEN_IO, "cannot start %d threads: %s",
+                    threads->count - 1, strerrordesc_np(failed));
+}
+
+static void stop_workers(mien__threads *threads) {
+  pthread_mutex_lock(&threads->mutex);
+  atomic_store(&threads->leave, true);
+  atomic_store(&threads->rest, true);
+  pthread_cond_broadcast(&threads->work);
+  pthread_mutex_unlock(&threads->mutex);
+  for (int i = 1; threads->lanes && i < threads->count; i++)
+    if (threads->lanes[i].started) pthread_join(threads->lanes[i].thread, NULL);
+  pthread_cond_destroy(&threads->done);
+  pthread_cond_destroy(&threads->work);
+  pthread_mutex_destroy(&threads->mutex);
 }
 
 mien_status mien__threads_create(mien_env *env, int count, mien__threads **out, mien_error *error) {
@@ -263,21 +296,25 @@ mien_status mien__threads_create(mien_env *env, int count, mien__threads **out, 
   threads->env = env;
   threads->pid = getpid();
   threads->count = count;
+  atomic_init(&threads->rest, true);
+  pthread_mutex_init(&threads->mutex, NULL);
+  pthread_cond_init(&threads->work, NULL);
+  pthread_cond_init(&threads->done, NULL);
   threads->lanes = mien__alloc(env, (size_t)count * sizeof *threads->lanes);
   mien_status status = threads->lanes ? MIEN_OK : mien__no_memory(error, (size_t)count * sizeof *threads->lanes);
-  if (status == MIEN_OK && count > 1) status = start_pool(threads, error);
-  if (status != MIEN_OK) {
+  for (int i = 0; status == MIEN_OK && i < count; i++) threads->lanes[i].threads = threads;
+  if (status == MIEN_OK) status = start_workers(threads, error);
+  if (status == MIEN_OK)
+    *out = threads;
+  else
     mien__threads_destroy(threads);
-    return status;
-  }
-  *out = threads;
-  return MIEN_OK;
+  return status;
 }
 
 void mien__threads_destroy(mien__threads *threads) {
   if (!threads) return;
-  /* In a forked child the workers do not exist; joining them would hang. What the pool holds stays until the child ends. */
-  if (threads->pool && getpid() == threads->pid) pthreadpool_destroy(threads->pool);
+  /* In a forked child the workers do not exist: nobody to join, and conditions that would wait for those who waited. */
+  if (getpid() == threads->pid) stop_workers(threads);
   for (int i = 0; threads->lanes && i < threads->count; i++) mien__free(threads->env, threads->lanes[i].scratch);
   mien__free(threads->env, threads->lanes);
   mien__free(threads->env, threads);
@@ -287,8 +324,10 @@ int mien__threads_count(const mien__threads *threads) { return threads ? threads
 
 void *mien__threads_scratch(mien__threads *threads) {
   if (!threads) return NULL;
-  lane *l = own_lane(threads);
-  return l ? l->scratch : threads->lanes[0].scratch;
+  pthread_t self = pthread_self();
+  for (int i = 1; i < threads->count; i++)
+    if (pthread_equal(threads->lanes[i].thread, self)) return threads->lanes[i].scratch;
+  return threads->lanes[0].scratch;
 }
 
 mien_status mien__threads_reserve(mien__threads *threads, size_t bytes, mien_error *error) {
