@@ -105,8 +105,13 @@ static bool rewriter_is_output(const mien_rewriter *r, mien_value v) {
   return value && value->output_count > 0;
 }
 
+/* Where values were merged, one has several names: that of an output of the graph is the one people know. */
 static const char *rewriter_name(const mien_rewriter *r, mien_value v) {
-  return rewriter_value(r, v) ? mien__value_name(r->g, v) : "";
+  const mien__gvalue *value = rewriter_value(r, v);
+  if (!value) return "";
+  for (int32_t i = 0; value->output_count > 0 && i < r->g->output_count; i++)
+    if (r->g->outputs[i].value == v) return r->g->outputs[i].name;
+  return mien__value_name(r->g, v);
 }
 
 static const mien_type *rewriter_type(const mien_rewriter *r, mien_value v) {
