@@ -19,7 +19,17 @@
 #define MIEN_ISA_NAME MIEN_STRING(MIEN_ISA)
 
 #define VEC static inline __attribute__((always_inline))
-#if defined(__clang__)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define MIEN_CHECKED_BUILD 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(MIEN_CHECKED_BUILD)
+/* Compilers take minutes to unroll a kernel full of checks; the loops mean the same without it. */
+#undef VEC
+#define VEC static inline
+#define MIEN_UNROLL
+#elif defined(__clang__)
 #define MIEN_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define MIEN_UNROLL _Pragma("GCC unroll 16")
