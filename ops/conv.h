@@ -33,12 +33,11 @@ typedef struct conv_algorithm {
 struct conv_state {
   conv_problem p;
   const conv_algorithm *algorithm;
-  int64_t span, units;   /* consecutive rows of Y, and how many times that */
-  int64_t chunk, chunks; /* rows an item takes, items a unit */
-  int64_t panels;        /* a group */
-  size_t packed_each;    /* floats of one group's weights */
-  const float *packed;   /* NULL: W is not constant */
-  const float *pad;      /* of the run: padding value of each input channel, NULL: 0 */
+  int64_t span, units;                                     /* consecutive rows of Y, and how many times that */
+  int64_t chunk, chunks;                                   /* rows an item takes, items a unit */
+  int64_t panels;                                          /* a group */
+  size_t packed_each;                                      /* floats of one group's weights */
+  const float *packed;                                     /* NULL: W is not constant */
   size_t pads_at, offsets_at, rows_at, block_at, panel_at; /* in scratch */
   char kind[64];
 };
@@ -202,7 +201,7 @@ static inline void conv_gather(const conv_problem *p, const float *x, const floa
 
 /* ---- weights: W [out, in_each, taps] as a matrix of (tap, channel) rows, packed group by group */
 
-/* Columns [first, first + count) of group g. `line` has room for depth floats a column. */
+/* Columns [first, first + count) of group g. */
 static inline void conv_pack(const conv_problem *p, const mien_math *math, const float *w, int64_t g, int64_t first,
                              int64_t count, float *packed) {
   const float *from = w + (g * p->out_each + first) * p->depth;
@@ -372,10 +371,6 @@ static inline bool conv_pointwise_applies(const conv_problem *p) {
 static inline double conv_pointwise_cost(const conv_problem *p, const mien_math *math) {
   return 0.95 * conv_product_cost(p, math);
 }
-static inline mien_status conv_pointwise_prepare(mien_node *n, conv_state *s) {
-  MIEN_TRY(conv_product_prepare(n, s));
-  return MIEN_OK;
-}
 static inline void conv_pointwise_run(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin,
                                       int64_t end) {
   const conv_problem *p = &s->p;
@@ -454,7 +449,7 @@ static inline void conv_depthwise_run(mien_node *n, const conv_state *s, const m
 
 static const conv_algorithm conv_algorithms[] = {
     {"product", conv_any, conv_product_cost, conv_product_prepare, conv_product_fill, conv_product_run},
-    {"product", conv_pointwise_applies, conv_pointwise_cost, conv_pointwise_prepare, conv_product_fill,
+    {"product", conv_pointwise_applies, conv_pointwise_cost, conv_product_prepare, conv_product_fill,
      conv_pointwise_run},
     {"depthwise", conv_depthwise_applies, conv_depthwise_cost, conv_depthwise_prepare, conv_depthwise_fill,
      conv_depthwise_run},

@@ -110,7 +110,7 @@ static inline mien_status product_prepare_f32(mien_node *n) {
   return MIEN_OK;
 }
 
-/* Rows [i, i + rows) and columns [n0, n1) of one batch; `packed` begins at column n0 - shift. */
+/* Columns [n0, n1) of some rows: a and c begin at the first of them, packed, c and e at column 0. */
 static inline void product_part(const mien_math *math, const product *p, const float *a, const float *packed, float *c,
                                 int64_t rows, int64_t n0, int64_t n1, const mien_epilogue *e) {
   if (p->a_col == 1) {
