@@ -35,7 +35,7 @@ typedef struct op_call {
   mien_error error;
 } op_call;
 
-static mien_type op_type(int32_t dtype, int rank, const int64_t *dims) {
+static inline mien_type op_type(int32_t dtype, int rank, const int64_t *dims) {
   mien_type t = {.dtype = dtype, .rank = rank};
   for (int i = 0; i < rank; i++) t.dim[i] = dims[i];
   return t;
@@ -44,7 +44,7 @@ static mien_type op_type(int32_t dtype, int rank, const int64_t *dims) {
 #define OP_DIMS(...) ((const int64_t[]){__VA_ARGS__})
 
 /* Adds an input; data is copied (NULL: zeros). Returns its memory. */
-static void *op_in(op_call *c, int32_t dtype, int rank, const int64_t *dims, const void *data) {
+static inline void *op_in(op_call *c, int32_t dtype, int rank, const int64_t *dims, const void *data) {
   mien_tensor *t = &c->in[c->in_count++];
   t->type = op_type(dtype, rank, dims);
   t->bytes = (size_t)mien_count(&t->type) * mien_dtype_bytes(dtype);
@@ -71,7 +71,7 @@ static inline void op_attr_ints(op_call *c, const char *name, const int64_t *val
       (mien__attr_value){.name = name, .kind = 'I', .count = count, .ints = (int64_t *)(uintptr_t)values};
 }
 
-static mien_status op_run(mien_env *env, op_call *c) {
+static inline mien_status op_run(mien_env *env, op_call *c) {
   mien__value in[OP_MAX_IN] = {0}, out[OP_MAX_OUT] = {0};
   mien__value *in_at[OP_MAX_IN] = {0}, *out_at[OP_MAX_OUT] = {0};
   mien__pool pool;
