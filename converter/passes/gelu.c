@@ -6,12 +6,18 @@
 static const struct {
   const char *name;
   double value;
-} numbers[] = {{"half", 0.5},     {"one", 1},
-               {"one2", 1},       {"six2", 6},
-               {"two", 2},        {"three", 3},
-               {"six", 6},        {"sixth", 1.0 / 6},
-               {"root", M_SQRT2}, {"inverse", M_SQRT1_2},
-               {"k", 0.044715},   {"s", 0.79788456080286536},
+} numbers[] = {{"half", 0.5},
+               {"one", 1},
+               {"one2", 1},
+               {"six2", 6},
+               {"two", 2},
+               {"three", 3},
+               {"six", 6},
+               {"sixth", 1.0 / 6},
+               {"root", 1.4142135623730951},
+               {"inverse", 0.70710678118654757},
+               {"k", 0.044715},
+               {"s", 0.79788456080286536},
                {"zero", 0}};
 
 static bool numbers_match(mien_rewriter *r) {
