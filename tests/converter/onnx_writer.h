@@ -1,5 +1,5 @@
-/* tests/converter/onnx_writer.h -- ONNX models for tests, written field by field: bad ones too. Memory is never freed before
-** the test's end; a test is a short process. */
+/* tests/converter/onnx_writer.h -- ONNX models for tests, written field by field: bad ones too. Their memory
+** lasts until exit. */
 #ifndef MIEN_ONNX_WRITER_H
 #define MIEN_ONNX_WRITER_H
 
@@ -25,14 +25,43 @@ typedef struct wire {
   size_t length, room;
 } wire;
 
+/* Stands before the bytes; all blocks are freed at exit. */
+typedef struct wire_block {
+  struct wire_block *next, *prev;
+} wire_block;
+static wire_block *wire_blocks;
+
+static void wire_free_all(void) {
+  for (wire_block *b = wire_blocks, *next; b; b = next) {
+    next = b->next;
+    free(b);
+  }
+  wire_blocks = NULL;
+}
+
 static void wire_raw(wire *w, const void *data, size_t size) {
   if (w->length + size > w->room) {
     w->room = 2 * (w->length + size) + 64;
-    w->at = realloc(w->at, w->room);
-    assert_non_null(w->at);
+    if (!wire_blocks) atexit(wire_free_all);
+    wire_block *old = w->at ? (wire_block *)(void *)w->at - 1 : NULL;
+    wire_block *b = realloc(old, sizeof *b + w->room);
+    assert_non_null(b);
+    if (!old) *b = (wire_block){.next = wire_blocks};
+    if (b->next) b->next->prev = b;
+    if (b->prev)
+      b->prev->next = b;
+    else
+      wire_blocks = b;
+    w->at = (uint8_t *)(b + 1);
   }
   if (size) memcpy(w->at + w->length, data, size);
   w->length += size;
+}
+
+static wire wire_copy(wire w) {
+  wire copy = {0};
+  wire_raw(&copy, w.at, w.length);
+  return copy;
 }
 
 static void wire_varint(wire *w, uint64_t v) {
@@ -187,8 +216,10 @@ static int test_directory_remove(void **state) {
 }
 
 static const char *test_path(const char *name) {
-  static char path[256];
-  snprintf(path, sizeof path, "%s/%s", test_directory, name);
+  static char paths[4][256]; /* the last four stay */
+  static unsigned turn;
+  char *path = paths[turn++ % 4];
+  snprintf(path, sizeof paths[0], "%s/%s", test_directory, name);
   return path;
 }
 

@@ -130,11 +130,7 @@ static void entries(void **state) {
   wire unknown = onnx_tensor("w", MIEN_F32, "2");
   wire_int(&unknown, 14, 1);
   wire_message(&unknown, 13, onnx_pair("location", "w.bin"));
-  wire twice = unknown, raw = unknown, strange = unknown;
-  /* The three share a beginning; each gets its own memory when it grows. */
-  twice.at = memcpy(malloc(256), unknown.at, unknown.length), twice.room = 256;
-  raw.at = memcpy(malloc(256), unknown.at, unknown.length), raw.room = 256;
-  strange.at = memcpy(malloc(256), unknown.at, unknown.length), strange.room = 256;
+  wire twice = wire_copy(unknown), raw = wire_copy(unknown), strange = wire_copy(unknown);
   wire_message(&unknown, 13, onnx_pair("__class__", "1"));
   wire_message(&twice, 13, onnx_pair("location", "w.bin"));
   wire_bytes(&raw, 9, "12345678", 8);

@@ -315,7 +315,9 @@ static wire chain(int last, int calls) {
       wire_message(&functions[k], 7, k + 1 < last ? local_node(next, "n", in, out) : onnx_node("Relu", "n", in, out));
     }
   }
-  return model_with_functions(GRAPH(local_node("f0", "n", "x", "y")), functions, (size_t)last);
+  wire model = model_with_functions(GRAPH(local_node("f0", "n", "x", "y")), functions, (size_t)last);
+  free(functions);
+  return model;
 }
 
 static void calls_are_bounded(void **state) {
