@@ -49,7 +49,7 @@ static mien_status constant_expand(mien_rewriter *r) {
 static mien_value size_source(mien_rewriter *r, mien_value v, int64_t size) {
   const mien_rewrite_host *h = mien_rewrite_host_of(r);
   mien_value best = MIEN_NO_VALUE;
-  for (int step = 0; step < 100000 && v != MIEN_NO_VALUE; step++) {
+  for (int step = 0; step < 256 && v != MIEN_NO_VALUE; step++) {
     const mien_type *t = h->type(r, v);
     bool seen = false;
     for (int i = 0; i < t->rank; i++) seen |= pass_same_dim(t->dim[i], size);

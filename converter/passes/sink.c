@@ -158,7 +158,10 @@ static mien_status sink_concat(mien_rewriter *r) {
     int64_t size = h->type(r, in[i])->dim[axis];
     if (mien_is_symbol(size)) return MIEN_OK;
     if (c.start < size) {
+      const mien_type *from = h->type(r, in[i]), *to = h->type(r, pass_root_out(r));
       if (c.end > size) return MIEN_OK;
+      for (int k = 0; k < to->rank; k++) /* open sizes that another input has given a number */
+        if (k != axis && !pass_same_dim(from->dim[k], to->dim[k])) return MIEN_OK;
       z = in[i];
       if (c.start > 0 || c.end < size || c.step > 1) MIEN_TRY(apply_cut(r, in[i], axis, &c, &z));
       return h->replace(r, pass_root_out(r), z);
