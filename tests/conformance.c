@@ -1,7 +1,7 @@
 /* conformance.c -- runs folders in ONNX backend-test layout: DIR/test_NAME/model.onnx with test_data_set_N/input_M.pb and
 ** output_M.pb, each test in a process of its own.
 **
-**   conformance [--expect FILE] [--write FILE] [--only TEXT] [--verbose] DIR...
+**   conformance [--expect FILE] [--write FILE] [--only TEXT] [--atol A] [--rtol R] [--verbose] DIR...
 **
 ** What must happen to a test follows from the operator table: where it has every operator of the model, at its version and
 ** for the types that the model declares, the test must pass; otherwise it must be refused as unsupported. FILE lists the
@@ -137,6 +137,13 @@ static Mien__Onnx__ModelProto *read_model(const char *path) {
 
 /* ---------------------------------------------------------------- running */
 
+/* |got - want| <= absolute + relative * |want|; upstream's defaults. */
+static double absolute = 1e-7, relative = 1e-3;
+
+static bool near(double got, double want) {
+  return got == want || fabs(got - want) <= absolute + relative * fabs(want);
+}
+
 static bool close_enough(const mien_tensor *want, const mien_tensor *got, int64_t i) {
   if (want->type.dtype == MIEN_STRING) {
     const mien_string *a = (const mien_string *)want->data + i, *b = (const mien_string *)got->data + i;
@@ -151,7 +158,7 @@ static bool close_enough(const mien_tensor *want, const mien_tensor *got, int64_
     case MIEN_F16:
     case MIEN_BF16: {
       const double w = mien__tensor_f64(want, i), g = mien__tensor_f64(got, i);
-      return (isnan(w) && isnan(g)) || w == g || fabs(g - w) <= 1e-7 + 1e-3 * fabs(w);
+      return (isnan(w) && isnan(g)) || near(g, w);
     }
     case MIEN_C64:
     case MIEN_C128:
@@ -160,7 +167,7 @@ static bool close_enough(const mien_tensor *want, const mien_tensor *got, int64_
                                                       : ((const double *)want->data)[2 * i + part];
         const double g = want->type.dtype == MIEN_C64 ? (double)((const float *)got->data)[2 * i + part]
                                                       : ((const double *)got->data)[2 * i + part];
-        if (!(fabs(g - w) <= 1e-7 + 1e-3 * fabs(w))) return false;
+        if (!near(g, w)) return false;
       }
       return true;
     default: return false; /* integers, truth values, 8-bit floats: exactly */
@@ -421,7 +428,8 @@ static int report(totals *t, const expectations *e, const options *o) {
 }
 
 static int usage(void) {
-  fputs("usage: conformance [--expect FILE] [--write FILE] [--only TEXT] [--verbose] DIR...\n", stderr);
+  fputs("usage: conformance [--expect FILE] [--write FILE] [--only TEXT] [--atol A] [--rtol R] [--verbose] DIR...\n",
+        stderr);
   return 2;
 }
 
@@ -442,6 +450,10 @@ int main(int argc, char **argv) {
       o.write = argv[++first];
     else if (strcmp(argv[first], "--only") == 0 && more)
       o.only = argv[++first];
+    else if (strcmp(argv[first], "--atol") == 0 && more)
+      absolute = strtod(argv[++first], NULL);
+    else if (strcmp(argv[first], "--rtol") == 0 && more)
+      relative = strtod(argv[++first], NULL);
     else
       return usage();
   }

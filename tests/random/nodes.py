@@ -23,8 +23,8 @@ def activation(g: Graph, x: Value) -> Value:
         high = g.constant(np.float32(0.6)) if g.rng.random() < 0.8 else None
         return g.op(kind, [x, low, high], x.shape)
     if kind == "PRelu":
-        channel = [x.shape[1]] + [1] * (len(x.shape) - 2) if len(x.shape) > 1 else [1]
-        return g.op(kind, [x, g.weight(*g.rng.choice([channel, [1]]))], x.shape)
+        channel = [x.shape[1]] + [1] * (len(x.shape) - 2) if len(x.shape) > 1 else [1] * len(x.shape)
+        return g.op(kind, [x, g.weight(*g.rng.choice([channel, [1] * min(1, len(x.shape))]))], x.shape)
     if kind == "HardSwish" and g.opset < 14:
         kind = "Relu"
     if kind == "gelu":
