@@ -102,9 +102,13 @@ static mien_status verify(job *j) {
   j->summary.runs = runs;
   j->summary.differences = mien__pool_alloc(&j->pool, (j->reference.output_count + 1) * sizeof *j->summary.differences);
   if (!j->summary.differences) return mien__no_memory(j->error, sizeof *j->summary.differences);
-  progress(j, "verify", 0, runs);
-  return mien__verify(&j->reference, &j->trial, runs, j->options->seed, j->trial.size, j->summary.differences,
-                      j->error);
+  MIEN_TRY(mien__verify_rows(&j->reference, j->summary.differences));
+  for (int run = 0; run < runs; run++) {
+    progress(j, "verify", run, runs);
+    MIEN_TRY(mien__verify(&j->reference, &j->trial, run, j->options->seed + (uint64_t)run, j->trial.size,
+                          j->summary.differences, j->error));
+  }
+  return MIEN_OK;
 }
 
 static mien_status steps(job *j, const char *path) {

@@ -38,8 +38,10 @@ typedef struct mien__difference {
   bool good;
 } mien__difference;
 
-/* Runs both plans on `runs` seeded inputs from `seed` on. rows: one an output. MIEN_MISMATCH when one is not good. */
-mien_status mien__verify(mien__trial *reference, mien__trial *trial, int runs, uint64_t seed, int64_t size,
+/* One row an output, of nothing compared so far. */
+mien_status mien__verify_rows(const mien__trial *reference, mien__difference *rows);
+/* Runs both plans once on the inputs of `seed` and adds what differs. MIEN_MISMATCH when a row is not good. */
+mien_status mien__verify(mien__trial *reference, mien__trial *trial, int run, uint64_t seed, int64_t size,
                          mien__difference *rows, mien_error *error);
 
 /* ---- report.c */

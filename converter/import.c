@@ -150,13 +150,27 @@ static mien_status gather_types(mien__import *im) {
   return status;
 }
 
+static mien_status check_outputs(const mien__import *im) {
+  const mien__graph *g = im->graph;
+  for (int32_t i = 0; i < g->output_count; i++) {
+    int32_t declared = g->outputs[i].declared.dtype,
+            computed = mien__value_at(g, g->outputs[i].value)->v.tensor.type.dtype;
+    if (declared != MIEN_NONE && computed != MIEN_NONE && declared != computed)
+      return mien__fail(im->error, MIEN_INVALID_MODEL, "output '%s' is declared as %s but computed as %s",
+                        g->outputs[i].name, mien_dtype_name(declared), mien_dtype_name(computed));
+  }
+  return MIEN_OK;
+}
+
 mien_status mien__import_infer(mien__import *im) {
   mien_error inner;
   mien_status status = mien__graph_infer(im->graph, true, &inner);
-  if (status == MIEN_OK) return MIEN_OK;
+  if (status == MIEN_OK) return check_outputs(im);
   if (status == MIEN_UNSUPPORTED) {
     MIEN_TRY(gather_types(im));
     if (im->unsupported) return mien__import_unsupported_error(im);
   }
+  /* What an operator says of its caller's data was the model's own here. */
+  if (status == MIEN_INVALID_ARGUMENT) status = MIEN_INVALID_MODEL;
   return mien__fail(im->error, status, "%s", inner.message);
 }

@@ -251,30 +251,31 @@ static void compare(const mien_tensor *a, const mien_tensor *b, mien__difference
     row->good = false;
 }
 
-mien_status mien__verify(mien__trial *reference, mien__trial *trial, int runs, uint64_t seed, int64_t size,
-                         mien__difference *rows, mien_error *error) {
+mien_status mien__verify_rows(const mien__trial *reference, mien__difference *rows) {
   for (size_t i = 0; i < reference->output_count; i++) {
     mien_port port;
     MIEN_TRY(mien_plan_output(reference->plan, i, &port));
     rows[i] = (mien__difference){.name = port.name, .good = true};
   }
-  for (int run = 0; run < runs; run++) {
-    mien_error ignored;
-    uint64_t s = seed + (uint64_t)run;
-    /* Other sizes too where sizes are open; not every model takes every size. */
-    int64_t sized = size * (1 + run % 3);
-    if (mien__trial_run(reference, s, sized, &ignored) != MIEN_OK) {
-      sized = size;
-      MIEN_TRY(mien__trial_run(reference, s, sized, error));
-    }
-    MIEN_TRY(mien__trial_run(trial, s, sized, error));
-    for (size_t i = 0; i < reference->output_count; i++)
-      compare(&reference->outputs[i].tensor, &trial->outputs[i].tensor, &rows[i]);
+  return MIEN_OK;
+}
+
+mien_status mien__verify(mien__trial *reference, mien__trial *trial, int run, uint64_t seed, int64_t size,
+                         mien__difference *rows, mien_error *error) {
+  mien_error ignored;
+  /* Other sizes too where sizes are open; not every model takes every size. */
+  int64_t sized = size * (1 + run % 3);
+  if (mien__trial_run(reference, seed, sized, &ignored) != MIEN_OK) {
+    sized = size;
+    MIEN_TRY(mien__trial_run(reference, seed, sized, error));
   }
-  for (size_t i = 0; i < reference->output_count; i++)
+  MIEN_TRY(mien__trial_run(trial, seed, sized, error));
+  for (size_t i = 0; i < reference->output_count; i++) {
+    compare(&reference->outputs[i].tensor, &trial->outputs[i].tensor, &rows[i]);
     if (!rows[i].good)
       return mien__fail(error, MIEN_MISMATCH,
                         "output '%s' of the plan differs from the imported graph by %g where values reach %g",
                         rows[i].name, rows[i].max_abs, rows[i].largest);
+  }
   return MIEN_OK;
 }

@@ -170,6 +170,30 @@ static void attribute_forms(void **state) {
   import_free(i);
 }
 
+static void infer_fails(wire model, mien_status code, const char *text);
+
+static void outputs_of_another_type(void **state) {
+  (void)state;
+  wire graph = {0};
+  wire_message(&graph, 11, onnx_value("x", MIEN_F32, "2"));
+  wire_message(&graph, 12, onnx_value("y", MIEN_I64, "2"));
+  wire_message(&graph, 1, onnx_node("Relu", "n", "x", "y"));
+  infer_fails(onnx_model(graph), MIEN_INVALID_MODEL, "output 'y' is declared as i64 but computed as f32");
+}
+
+/* Folding meets what a run would: an index of the model's own that is outside. */
+static void constant_index_outside(void **state) {
+  (void)state;
+  wire graph = {0}, index = onnx_tensor("i", MIEN_I64, "1");
+  const float w[2] = {1, 2};
+  wire_bytes(&index, 7, "\x05", 1);
+  wire_message(&graph, 5, index);
+  wire_message(&graph, 5, onnx_floats("w", "2", w, 2));
+  wire_message(&graph, 12, onnx_value("y", MIEN_F32, "1"));
+  wire_message(&graph, 1, onnx_node("Gather", "n", "w,i", "y"));
+  infer_fails(onnx_model(graph), MIEN_INVALID_MODEL, "index 5 is outside");
+}
+
 /* ---- functions */
 
 static wire function_of(const char *name, const char *input, const char *output) {
@@ -610,6 +634,8 @@ int main(void) {
       cmocka_unit_test(tolerated),
       cmocka_unit_test(outputs_that_are_inputs_or_initializers),
       cmocka_unit_test(attribute_forms),
+      cmocka_unit_test(outputs_of_another_type),
+      cmocka_unit_test(constant_index_outside),
       cmocka_unit_test(functions_are_inlined),
       cmocka_unit_test(function_outputs_that_are_inputs),
       cmocka_unit_test(optional_inputs_of_functions),
