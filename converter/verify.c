@@ -197,6 +197,14 @@ static bool has_open_dims(const mien__trial *t) {
   return false;
 }
 
+static bool has_integer_inputs(const mien__trial *t) {
+  for (size_t i = 0; i < t->input_count; i++) {
+    mien_port port;
+    if (mien_plan_input(t->plan, i, &port) == MIEN_OK && tolerance_of(port.type.dtype) == 0) return true;
+  }
+  return false;
+}
+
 mien_status mien__golden_record(mien__trial *t, const mien__graph *g, uint64_t seed, mien__pool *pool,
                                 Mien__Plan__Check **check, mien_error *why, mien_error *error) {
   const char *names[WAY_VALUES];
@@ -215,6 +223,9 @@ mien_status mien__golden_record(mien__trial *t, const mien__graph *g, uint64_t s
       if (status != MIEN_OK && s == 0 && k == 0) *why = inner;
       if (status == MIEN_UNSUPPORTED) return MIEN_OK;
     }
+  /* Made-up integers may be indices outside or impossible sizes. Without any, the model itself cannot run. */
+  if (status != MIEN_OK && !has_integer_inputs(t))
+    return mien__fail(error, why->code == MIEN_INVALID_ARGUMENT ? MIEN_INVALID_MODEL : why->code, "%s", why->message);
   if (status != MIEN_OK) return MIEN_OK;
   Mien__Plan__Check *c = mien__pool_alloc(pool, sizeof *c);
   if (!c || record(t, t->output_count + way, pool, c) != MIEN_OK) return mien__no_memory(error, sizeof *c);

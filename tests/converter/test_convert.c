@@ -395,6 +395,22 @@ static void models_that_no_seed_runs(void **state) {
   assert_int_equal(convert_with(onnx_model(graph), &verify, NULL, &error), MIEN_UNSUPPORTED);
 }
 
+/* An index of the model's own that is outside is no matter of seeds. */
+static void models_that_cannot_run(void **state) {
+  (void)state;
+  wire graph = {0}, index = onnx_tensor("i", MIEN_I64, "1");
+  wire_bytes(&index, 7, "\x05", 1);
+  wire_message(&graph, 5, index);
+  wire_message(&graph, 11, onnx_value("x", MIEN_F32, "2"));
+  wire_message(&graph, 12, onnx_value("y", MIEN_F32, "1"));
+  wire_message(&graph, 1, onnx_node("Gather", "g", "x,i", "y"));
+  mien_error error;
+  unlink(test_path("out.plan"));
+  assert_int_equal(convert_with(onnx_model(graph), NULL, NULL, &error), MIEN_INVALID_MODEL);
+  assert_non_null(strstr(error.message, "index 5 is outside"));
+  assert_int_not_equal(access(test_path("out.plan"), F_OK), 0);
+}
+
 static void zero_sizes_and_scalars(void **state) {
   (void)state;
   static const char *const dims[] = {"", "0", "3,0,2", "1"};
@@ -494,6 +510,7 @@ int main(void) {
       cmocka_unit_test(wrong_metadata),
       cmocka_unit_test(failures_leave_nothing),
       cmocka_unit_test(models_that_no_seed_runs),
+      cmocka_unit_test(models_that_cannot_run),
       cmocka_unit_test(zero_sizes_and_scalars),
       cmocka_unit_test(no_memory),
       cmocka_unit_test(lists_passes),
