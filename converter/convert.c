@@ -52,8 +52,13 @@ static mien_status open_reference(job *j) {
 }
 
 static mien_status import(job *j, const char *path) {
-  struct stat st;
-  if (stat(path, &st) == 0) j->summary.source_bytes = (uint64_t)st.st_size;
+  struct stat st, other;
+  if (stat(path, &st) == 0) {
+    j->summary.source_bytes = (uint64_t)st.st_size;
+    if (stat(j->target, &other) == 0 && st.st_dev == other.st_dev && st.st_ino == other.st_ino)
+      return mien__fail(j->error, MIEN_INVALID_ARGUMENT, "'%s' is the model itself; the plan needs another name",
+                        j->target);
+  }
   progress(j, "read", 0, 1);
   MIEN_TRY(mien__import_open(&j->import, j->env, path, j->error));
   MIEN_TRY(mien__count_ops(j->import.graph, &j->pool, &j->summary.before, &j->summary.before_count, j->error));

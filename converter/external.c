@@ -138,6 +138,7 @@ static bool number_of(const char *text, uint64_t *value) {
 
 mien_status mien__external_data(mien__external *external, const mien__tensor_proto *proto, size_t bytes,
                                 const char *what, const uint8_t **data, mien_error *error) {
+  /* A checksum is of the whole file, by SHA-1: it would tell nothing against an enemy, and is not looked at. */
   static const char *const keys[] = {"location", "offset", "length", "checksum"};
   const char *found[4] = {NULL};
   for (size_t i = 0; i < proto->n_external_data; i++) {

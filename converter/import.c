@@ -1,9 +1,11 @@
 /* import.c -- from a file's bytes to a graph: read, scan, unpack, check, build. */
 #include "converter/import.h"
 
+#include <limits.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Larger than any that will ever be written; a damaged file says such a thing. */
 #define ABSURD_IR_VERSION 255
@@ -12,6 +14,10 @@ const char *mien__import_domain(const char *domain) { return !domain || strcmp(d
 
 /* Messages are unpacked from a copy: a mapping could change between the scan and the unpacking. */
 static mien_status read_model(mien__import *im) {
+  struct stat st;
+  if (stat(im->path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > INT_MAX)
+    return mien__fail(im->error, MIEN_LIMIT, "'%s' has %lld bytes, a protobuf message has at most 2 GiB", im->path,
+                      (long long)st.st_size);
   mien__file file;
   MIEN_TRY(mien__file_open(im->env, im->path, true, &file, im->error));
   mien_error inner = {0};

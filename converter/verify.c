@@ -218,10 +218,14 @@ mien_status mien__golden_record(mien__trial *t, const mien__graph *g, uint64_t s
     for (uint64_t k = 0; k < GOLDEN_SEEDS && status != MIEN_OK; k++) {
       mien_error inner = {0};
       status = fill_inputs(t, seed + k, golden_sizes[s], &inner);
+      if (status == MIEN_UNSUPPORTED) { /* inputs that cannot be made up */
+        *why = inner;
+        return MIEN_OK;
+      }
       if (status == MIEN_OK) status = run_for(t, t->output_count + way, &inner);
-      if (status == MIEN_NO_MEMORY || status == MIEN_INTERNAL) return mien__fail(error, status, "%s", inner.message);
+      if (status == MIEN_NO_MEMORY || status == MIEN_INTERNAL || status == MIEN_UNSUPPORTED)
+        return mien__fail(error, status, "%s", inner.message);
       if (status != MIEN_OK && s == 0 && k == 0) *why = inner;
-      if (status == MIEN_UNSUPPORTED) return MIEN_OK;
     }
   /* Made-up integers may be indices outside or impossible sizes. Without any, the model itself cannot run. */
   if (status != MIEN_OK && !has_integer_inputs(t))

@@ -43,6 +43,9 @@ mien_status mien__file_from_fd(mien_env *env, int fd, const char *what, bool cop
                                                                    : "no file");
   if (st.st_size < 0 || (uintmax_t)st.st_size > SSIZE_MAX)
     return mien__fail(error, MIEN_LIMIT, "'%s' is too large", what);
+  if (copy && (uint64_t)st.st_size > env->limits.load_bytes)
+    return mien__fail(error, MIEN_LIMIT, "'%s' has %llu bytes, the limit for loading is %llu", what,
+                      (unsigned long long)st.st_size, (unsigned long long)env->limits.load_bytes);
   mien__file result = {.size = (size_t)st.st_size, .mapped = !copy && st.st_size > 0};
   if (result.mapped) {
     void *memory = mmap(NULL, result.size, PROT_READ, MAP_PRIVATE, fd, 0);

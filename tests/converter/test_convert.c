@@ -370,6 +370,9 @@ static void failures_leave_nothing(void **state) {
   assert_non_null(strstr(error.message, "no-such-pass"));
   assert_int_equal(mien_convert(env, test_path("model.onnx"), "/no/such/dir/out.plan", NULL, NULL, &error), MIEN_IO);
   assert_int_equal(mien_convert(env, test_path("none.onnx"), test_path("out.plan"), NULL, NULL, &error), MIEN_IO);
+  assert_int_equal(mien_convert(env, test_path("model.onnx"), test_path("model.onnx"), NULL, NULL, &error),
+                   MIEN_INVALID_ARGUMENT);
+  assert_non_null(strstr(error.message, "is the model itself"));
   uint8_t *after = slurp("out.plan", &size_after);
   assert_int_equal(size, size_after);
   assert_memory_equal(before, after, size);

@@ -375,6 +375,23 @@ static void not_a_model(void **state) {
   import_fails(model, MIEN_UNSUPPORTED, "field 77 of ModelProto");
 }
 
+static void files_beyond_two_gigabytes(void **state) {
+  (void)state;
+  FILE *f = fopen(test_path("sparse.onnx"), "wb");
+  assert_non_null(f);
+  assert_int_equal(ftruncate(fileno(f), (off_t)3 << 30), 0);
+  fclose(f);
+  mien_env *env;
+  mien__import import;
+  mien_error error;
+  assert_int_equal(mien_env_create(NULL, &env, NULL), MIEN_OK);
+  assert_int_equal(mien__import_open(&import, env, test_path("sparse.onnx"), &error), MIEN_LIMIT);
+  assert_non_null(strstr(error.message, "at most 2 GiB"));
+  mien__import_close(&import);
+  mien_env_destroy(env);
+  unlink(test_path("sparse.onnx"));
+}
+
 /* No prefix of a model crashes, and none but the whole imports. */
 static void every_truncation(void **state) {
   (void)state;
@@ -643,6 +660,7 @@ int main(void) {
       cmocka_unit_test(bad_functions),
       cmocka_unit_test(calls_are_bounded),
       cmocka_unit_test(not_a_model),
+      cmocka_unit_test(files_beyond_two_gigabytes),
       cmocka_unit_test(every_truncation),
       cmocka_unit_test(versions),
       cmocka_unit_test(undefined_and_twice),

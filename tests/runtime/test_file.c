@@ -44,6 +44,22 @@ static void maps_and_copies(void **state) {
   }
 }
 
+static void copies_are_limited(void **state) {
+  (void)state;
+  mien_env *small;
+  mien__file file;
+  mien_error error;
+  const mien_env_options options = {.limits = {.load_bytes = 5}};
+  assert_int_equal(mien_env_create(&options, &small, NULL), MIEN_OK);
+  test_write("five", "12345", 5);
+  test_write("six", "123456", 6);
+  assert_int_equal(mien__file_open(small, test_path("five"), true, &file, NULL), MIEN_OK);
+  mien__file_close(small, &file);
+  assert_int_equal(mien__file_open(small, test_path("six"), true, &file, &error), MIEN_LIMIT);
+  assert_non_null(strstr(error.message, "has 6 bytes, the limit for loading is 5"));
+  mien_env_destroy(small);
+}
+
 static void regular_files_only(void **state) {
   (void)state;
   mien__file file;
@@ -136,8 +152,8 @@ static void write_failures(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(maps_and_copies), cmocka_unit_test(regular_files_only),
-                                     cmocka_unit_test(writes_whole_files), cmocka_unit_test(keeps_mode_and_old_file),
-                                     cmocka_unit_test(write_failures)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(maps_and_copies),         cmocka_unit_test(copies_are_limited),
+                                     cmocka_unit_test(regular_files_only),      cmocka_unit_test(writes_whole_files),
+                                     cmocka_unit_test(keeps_mode_and_old_file), cmocka_unit_test(write_failures)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
