@@ -145,6 +145,7 @@ mien_status mien__node_evaluate(mien_node *n) {
   mien_status status = mien__node_infer(n);
   if (status == MIEN_OK && (n->record->op->flags & MIEN_OP_DATA_SHAPE) == 0) status = allocate_outputs(n);
   if (status == MIEN_OK) status = mien__node_prepare(n);
+  if (status == MIEN_OK) status = mien__threads_reserve(n->scope->threads, n->scratch_bytes, n->scope->error);
   if (status == MIEN_OK) status = mien__node_run(n);
   mien__node_clear(n);
   for (int i = 0; i < n->out_count; i++) {
