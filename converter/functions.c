@@ -120,6 +120,7 @@ static mien_status copy_outputs(mien__import *im, mien__frame *inner, const mien
       return mien__fail(im->error, MIEN_INVALID_MODEL, "node '%s': output %zu of function '%s' is an input left out",
                         name, i, inner->function->name);
     int64_t opset = mien__graph_opset(im->graph, "");
+    if (!opset) opset = MIEN__OPSET;
     const mien__record *record = mien__registry_find(im->env, "", "Identity", opset, NULL);
     if (!record) return mien__import_refuse(im, name, "", "Identity", opset, "unknown operator");
     mien_node_id id;

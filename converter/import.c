@@ -97,7 +97,9 @@ static mien_status import_model(mien__import *im) {
     MIEN_TRY(mien__graph_add_metadata(g, entry->key ? entry->key : "", entry->value ? entry->value : "", im->error));
   }
   MIEN_TRY(mien__import_functions(im));
-  return mien__import_graph(im);
+  MIEN_TRY(mien__import_graph(im));
+  /* A graph of nothing but functions need not import ai.onnx; passes need a version of it. */
+  return mien__graph_opset(g, "") ? MIEN_OK : mien__graph_add_opset(g, "", MIEN__OPSET, im->error);
 }
 
 mien_status mien__import_open(mien__import *im, mien_env *env, const char *path, mien_error *error) {

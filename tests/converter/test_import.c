@@ -292,6 +292,22 @@ static void functions_have_their_own_opsets(void **state) {
   import_free(i);
 }
 
+/* The main graph imports its functions' domain alone. */
+static void graphs_of_functions_only(void **state) {
+  (void)state;
+  wire f = function_of("f", "a", "r"), same = function_of("same", "a", "a"), model = {0};
+  wire_message(&f, 7, onnx_node("Relu", "n", "a", "r"));
+  wire_int(&model, 1, 10);
+  wire_message(&model, 7, GRAPH(local_node("f", "n", "x", "m"), local_node("same", "s", "m", "y")));
+  wire_message(&model, 8, onnx_opset("local", 1));
+  wire_message(&model, 25, f);
+  wire_message(&model, 25, same);
+  imported *i = good(model, true);
+  assert_int_equal(i->import.graph->live_count, 2);
+  assert_int_not_equal(mien__graph_opset(i->import.graph, ""), 0);
+  import_free(i);
+}
+
 static void bad_functions(void **state) {
   (void)state;
   wire self = function_of("f", "a", "r"), one = function_of("f", "a", "r"), two = function_of("g", "a", "r");
@@ -657,6 +673,7 @@ int main(void) {
       cmocka_unit_test(function_outputs_that_are_inputs),
       cmocka_unit_test(optional_inputs_of_functions),
       cmocka_unit_test(functions_have_their_own_opsets),
+      cmocka_unit_test(graphs_of_functions_only),
       cmocka_unit_test(bad_functions),
       cmocka_unit_test(calls_are_bounded),
       cmocka_unit_test(not_a_model),
