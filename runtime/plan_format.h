@@ -48,6 +48,8 @@ mien_status mien__plan_check_facts(mien_plan *plan, mien_error *error);
 char *mien__plan_json_text(const mien_plan *plan);
 
 /* plan_pack.c */
+/* Gives back the resident pages of a stretch of the mapped file, which is read again when it is needed. */
+void mien__plan_forget(const mien_plan *plan, const void *data, size_t bytes);
 mien_status mien__packs_create(mien_env *env, struct mien__packs **packs, mien_error *error);
 void mien__packs_destroy(mien_env *env, struct mien__packs *packs);
 void mien__packs_lock(struct mien__packs *packs); /* also guards plan->json */

@@ -3,6 +3,8 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define BUCKETS 256
 
@@ -50,6 +52,13 @@ size_t mien__plan_packed_bytes(const mien_plan *plan) {
   return bytes;
 }
 
+void mien__plan_forget(const mien_plan *plan, const void *data, size_t bytes) {
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)data, end = begin + bytes;
+  begin = (begin + page - 1) / page * page; /* whole pages inside alone: the others hold something else, too */
+  end = end / page * page;
+  if (plan->mapped && begin < end) (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* only an advice */
+}
+
 static pack **pack_bucket(struct mien__packs *packs, const void *data) {
   return &packs->buckets[((uintptr_t)data >> 6) * UINT64_C(0x9E3779B97F4A7C15) >> 56];
 }
@@ -85,6 +94,9 @@ mien_status mien__plan_packed(mien_plan *plan, mien_node *n, const void *data, c
   if (at < start || at - start >= plan->section_bytes[MIEN__SECTION_CONSTANTS])
     return pack_privately(n, bytes, fill, memory);
   struct mien__packs *packs = plan->packs;
+  size_t packed_from = 0; /* bytes of the constant */
+  for (int i = 0; i < n->in_count; i++)
+    if (n->in[i] && n->in[i]->tensor.data == data) packed_from = n->in[i]->tensor.bytes;
   mien_status status = MIEN_OK;
   mien__packs_lock(packs);
   pack **bucket = pack_bucket(packs, data), *p = *bucket;
@@ -97,6 +109,7 @@ mien_status mien__plan_packed(mien_plan *plan, mien_node *n, const void *data, c
       p->next = *bucket;
       *bucket = p;
       packs->bytes += bytes;
+      mien__plan_forget(plan, data, packed_from);
     } else if (p) {
       mien__free(plan->env, p->memory);
       mien__free(plan->env, p);
