@@ -40,9 +40,10 @@ typedef struct mien__difference {
 
 /* One row an output, of nothing compared so far. */
 mien_status mien__verify_rows(const mien__trial *reference, mien__difference *rows);
-/* Runs both plans once on the inputs of `seed` and adds what differs. MIEN_MISMATCH when a row is not good. */
+/* Runs both plans once on the inputs of `seed` and adds what differs. MIEN_MISMATCH when a row is not good. *compared false:
+** the reference cannot run on them. */
 mien_status mien__verify(mien__trial *reference, mien__trial *trial, int run, uint64_t seed, int64_t size,
-                         mien__difference *rows, mien_error *error);
+                         mien__difference *rows, bool *compared, mien_error *error);
 
 /* ---- report.c */
 

@@ -43,9 +43,11 @@ static mien_status refuse_operator(mien__import *im, const char *node, const cha
   for (size_t i = 0; i < im->env->record_count; i++) {
     const mien__record *r = im->env->records[i];
     if (strcmp(r->domain, domain) != 0 || strcmp(r->op->name, op) != 0) continue;
-    int n = r->op->until ? snprintf(ranges + used, sizeof ranges - used, "%s%d to %d", used ? ", " : "", r->op->since,
-                                    r->op->until)
-                         : snprintf(ranges + used, sizeof ranges - used, "%sfrom %d", used ? ", " : "", r->op->since);
+    const char *separator = used ? ", " : "";
+    int since = r->op->since, until = r->op->until;
+    int n = !until           ? snprintf(ranges + used, sizeof ranges - used, "%sfrom %d", separator, since)
+            : since == until ? snprintf(ranges + used, sizeof ranges - used, "%s%d", separator, since)
+                             : snprintf(ranges + used, sizeof ranges - used, "%s%d to %d", separator, since, until);
     if (n > 0 && (size_t)n < sizeof ranges - used) used += (size_t)n;
   }
   if (used) return mien__import_refuse(im, node, domain, op, opset, "known at opset %s", ranges);

@@ -414,6 +414,29 @@ static void models_that_cannot_run(void **state) {
   assert_int_not_equal(access(test_path("out.plan"), F_OK), 0);
 }
 
+/* Random scales are below zero: no golden values, but a plan. Divisors of zero: other seeds are taken. */
+static void inputs_hard_to_make_up(void **state) {
+  (void)state;
+  wire graph = {0};
+  wire_message(&graph, 11, onnx_value("x", MIEN_F32, "1,1,2,2"));
+  wire_message(&graph, 11, onnx_value("scales", MIEN_F32, "4"));
+  wire_message(&graph, 12, onnx_value("y", MIEN_F32, NULL));
+  wire_message(&graph, 1, onnx_node("Resize", "resize", "x,,scales", "y"));
+  mien_convert_report report;
+  converts(onnx_model(graph), NULL, &report);
+  assert_non_null(strstr(report.text, "golden     none: node 'resize' (Resize-"));
+  mien_convert_report_free(env, &report);
+  wire division = {0};
+  wire_message(&division, 11, onnx_value("a", MIEN_I32, "2"));
+  wire_message(&division, 11, onnx_value("b", MIEN_I32, "2"));
+  wire_message(&division, 12, onnx_value("y", MIEN_I32, "2"));
+  wire_message(&division, 1, onnx_node("Div", "div", "a,b", "y"));
+  const mien_convert_options verify = {.verify = 2, .seed = 3};
+  converts(onnx_model(division), &verify, &report);
+  assert_non_null(strstr(report.text, "in 2 runs"));
+  mien_convert_report_free(env, &report);
+}
+
 static void zero_sizes_and_scalars(void **state) {
   (void)state;
   static const char *const dims[] = {"", "0", "3,0,2", "1"};
@@ -514,6 +537,7 @@ int main(void) {
       cmocka_unit_test(failures_leave_nothing),
       cmocka_unit_test(models_that_no_seed_runs),
       cmocka_unit_test(models_that_cannot_run),
+      cmocka_unit_test(inputs_hard_to_make_up),
       cmocka_unit_test(zero_sizes_and_scalars),
       cmocka_unit_test(no_memory),
       cmocka_unit_test(lists_passes),
