@@ -113,7 +113,7 @@ MIEN_API MIEN_CHECKED mien_status mien_plan_output(const mien_plan *plan, size_t
 ** there is none. Belongs to the plan. The program prints it once. */
 MIEN_API const char *mien_plan_notice(const mien_plan *plan);
 /* Everything that `mien info --json` prints, as JSON text that belongs to the plan: inputs, outputs, operators, constants
-** with their origin in the checkpoint, meta, picture contract, labels, golden values' names. */
+** with their origin in the checkpoint, meta, picture contract, labels, golden values' names. NULL when there is no memory. */
 MIEN_API const char *mien_plan_json(const mien_plan *plan);
 
 /* How a picture becomes an input. Strings and arrays belong to the plan. */
