@@ -7,20 +7,22 @@ typedef struct slice_lists {
   shape_list starts, ends, axes, steps;
 } slice_lists;
 
-/* A bound brought into the dimension, which may be a symbol: [0, d] going up, [-1, d - 1] going down. */
-static int64_t slice_bound(mien_node *n, int64_t at, int64_t d, bool down) {
-  int64_t low = down ? -1 : 0, high = down ? mien_dim(n, '-', d, 1) : d;
+/* A bound brought into the dimension, which may be a symbol: [0, d] going up; going down a start comes to [0, d - 1], an
+** end to [-1, d - 1]. */
+static int64_t slice_bound(mien_node *n, int64_t at, int64_t d, bool down, bool end) {
+  int64_t low = down && end ? -1 : 0, high = down ? mien_dim(n, '-', d, 1) : d;
   if (mien_is_symbol(at)) return mien_dim(n, 'm', at, high);
   if (at >= INT32_MAX && mien_is_symbol(d)) return high; /* "to the end" */
   if (at <= -INT32_MAX && mien_is_symbol(d)) return low;
   if (at <= -INT64_MAX / 2) at = -INT64_MAX / 2;
   if (at == 0 && !down) return 0;
-  return at < 0 ? mien_dim(n, 'M', mien_dim(n, '+', d, at), low) : mien_dim(n, 'm', at, high);
+  if (at < 0) at = mien_dim(n, 'M', mien_dim(n, '+', d, at), low);
+  return mien_is_symbol(at) ? at : mien_dim(n, 'm', at, high);
 }
 
 static int64_t slice_length(mien_node *n, int64_t start, int64_t end, int64_t d, int64_t step) {
   bool down = step < 0;
-  int64_t from = slice_bound(n, start, d, down), to = slice_bound(n, end, d, down);
+  int64_t from = slice_bound(n, start, d, down, false), to = slice_bound(n, end, d, down, true);
   int64_t span = down ? mien_dim(n, '-', from, to) : mien_dim(n, '-', to, from);
   int64_t length = mien_dim(n, 'c', span, down ? -step : step);
   /* A symbolic size is not negative. */
@@ -111,7 +113,7 @@ static mien_status slice_copy(mien_node *n, slice_lists *l, int64_t begin, int64
   for (int64_t i = 0; i < l->axes.count; i++) {
     int a = axes[i];
     int64_t s = l->steps.given ? l->steps.value[i] : 1;
-    offset += slice_bound(n, l->starts.value[i], x->type.dim[a], s < 0) * from[a];
+    offset += slice_bound(n, l->starts.value[i], x->type.dim[a], s < 0, false) * from[a];
     step[a] = y->dim[a] > 1 ? s : 1; /* a step beyond the dimension is never taken */
   }
   strided_box b;

@@ -141,7 +141,7 @@ static inline mien_status resize_plan_axis(mien_node *n, resize_plan *p, resize_
     }
   } else {
     double reach = p->mode == RESIZE_CUBIC ? 2 : 1, taps = 2 * ceil(reach / resize_stretch(p, &a));
-    if (p->mode == RESIZE_NEAREST) taps = 1;
+    if (p->mode == RESIZE_NEAREST || a.out == 0) taps = 1;
     if (!(taps < 1e9)) return mien_fail(n, MIEN_LIMIT, "a scale of %g needs %g neighbours", (double)a.scale, taps);
     a.taps = (int64_t)taps;
     if (__builtin_mul_overflow(a.taps, a.out, &a.stride) || __builtin_add_overflow(p->entries, a.stride, &p->entries))
