@@ -104,7 +104,8 @@ static mien_status operator_of(mien__plan_builder *b, const mien__gnode *n, uint
   const mien__record *r = n->n.record;
   for (size_t i = 0; i < p->n_operators; i++) {
     const Mien__Plan__Operator *o = p->operators[i];
-    if (o->version == (uint32_t)r->op->since && strcmp(o->name, r->op->name) == 0 && strcmp(o->domain, r->domain) == 0) {
+    if (o->version == (uint32_t)r->op->since && strcmp(o->name, r->op->name) == 0 &&
+        strcmp(o->domain, r->domain) == 0) {
       *index = (uint32_t)i;
       return MIEN_OK;
     }
