@@ -31,6 +31,7 @@ typedef struct op_call {
   mien_tensor in[OP_MAX_IN];   /* data from malloc */
   mien_tensor out[OP_MAX_OUT]; /* results, data from malloc */
   bool unused_out[OP_MAX_OUT];
+  int64_t piece; /* not 0: the kernel is called for so many items at a time, the last ones first */
   bool in_place; /* output 0 takes the memory of a copy of input 0 */
   mien_error error;
 } op_call;
@@ -69,6 +70,14 @@ static inline void op_attr_s(op_call *c, const char *name, const char *value) {
 static inline void op_attr_ints(op_call *c, const char *name, const int64_t *values, int64_t count) {
   c->attrs[c->attr_count++] =
       (mien__attr_value){.name = name, .kind = 'I', .count = count, .ints = (int64_t *)(uintptr_t)values};
+}
+
+static inline mien_status op_run_pieces(mien_node *n, int64_t piece) {
+  for (int64_t end = n->items; end > 0; end -= piece) {
+    mien_status status = n->run(n, end > piece ? end - piece : 0, end);
+    if (status != MIEN_OK) return status;
+  }
+  return MIEN_OK;
 }
 
 static inline mien_status op_run(mien_env *env, op_call *c) {
@@ -111,7 +120,8 @@ static inline mien_status op_run(mien_env *env, op_call *c) {
     memcpy(out[0].tensor.data, c->in[0].data, out[0].tensor.bytes);
     in[0].tensor.data = out[0].tensor.data;
   }
-  if (status == MIEN_OK) status = mien__node_run(&n);
+  bool pieces = c->piece && !(record->op->flags & (MIEN_OP_SERIAL | MIEN_OP_VIEW));
+  if (status == MIEN_OK) status = pieces ? op_run_pieces(&n, c->piece) : mien__node_run(&n);
   mien__node_clear(&n);
   for (int i = 0; i < c->out_count; i++) {
     free(c->out[i].data);
