@@ -132,7 +132,9 @@ static mien_status type_of(mien__import *im, const Mien__Onnx__TypeProto *proto,
                                     : mien__symbol_new(symbols);
     if (!d->has_dim_value && !mien_is_symbol(type->dim[i])) return mien__no_memory(im->error, 0);
   }
-  return MIEN_OK;
+  mien_error inner = {0};
+  mien_status status = mien__type_fits(im->graph->env, type, &inner);
+  return status == MIEN_OK ? status : mien__fail(im->error, status, "%s '%s': %s", what, name, inner.message);
 }
 
 static mien_status import_initializers(mien__import *im, mien__frame *frame, const mien__graph_proto *g) {

@@ -258,14 +258,10 @@ static mien_status check_output(mien_node *n, int i) {
                        mien__type_text(t, n->scope->symbols, text, sizeof text));
   }
   if (t->rank < 0) return MIEN_OK;
-  if (open) {
-    if (n->scope->symbols || n->record->op->flags & MIEN_OP_DATA_SHAPE) return MIEN_OK;
+  if (open && !n->scope->symbols && !(n->record->op->flags & MIEN_OP_DATA_SHAPE))
     return mien_fail(n, MIEN_UNSUPPORTED, "the shape of output %d depends on data that is known only while it runs", i);
-  }
-  int64_t count;
-  size_t bytes;
   mien_error error = {0};
-  mien_status status = mien__type_size(n->scope->env, t, &count, &bytes, &error);
+  mien_status status = mien__type_fits(n->scope->env, t, &error);
   return status == MIEN_OK ? status : mien_fail(n, status, "output %d: %s", i, error.message);
 }
 

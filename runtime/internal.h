@@ -50,6 +50,8 @@ uint16_t mien__f32_to_bf16(float value);
 /* Elements and bytes of a fully known type; MIEN_LIMIT when they overflow or exceed limits.tensor_bytes. */
 mien_status mien__type_size(const mien_env *env, const mien_type *type, int64_t *count, size_t *bytes,
                             mien_error *error);
+/* The known sizes alone exceed no limit, whatever the open ones become: products and strides of them cannot overflow. */
+mien_status mien__type_fits(const mien_env *env, const mien_type *type, mien_error *error);
 /* "f32[N,3,224,224]" into text, always terminated. symbols may be NULL. */
 struct mien__symbols;
 const char *mien__type_text(const mien_type *type, const struct mien__symbols *symbols, char *text, size_t size);

@@ -30,6 +30,18 @@ mien_status mien__type_size(const mien_env *env, const mien_type *type, int64_t 
   return MIEN_OK;
 }
 
+mien_status mien__type_fits(const mien_env *env, const mien_type *type, mien_error *error) {
+  size_t n = mien_dtype_size(type->dtype);
+  if (n == 0) n = 1;
+  bool fits = true;
+  for (int i = 0; i < type->rank; i++)
+    if (type->dim[i] > 0) fits = fits && mien__mul(n, (size_t)type->dim[i], &n);
+  if (fits && n <= env->limits.tensor_bytes) return MIEN_OK;
+  char text[256];
+  return mien__fail(error, MIEN_LIMIT, "a tensor of type %s exceeds the limit of %llu bytes",
+                    mien__type_text(type, NULL, text, sizeof text), (unsigned long long)env->limits.tensor_bytes);
+}
+
 const char *mien__type_text(const mien_type *type, const mien__symbols *symbols, char *text, size_t size) {
   static const char *const nests[] = {"", "sequence ", "optional ", "map "};
   size_t at = 0;
