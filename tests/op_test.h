@@ -48,7 +48,8 @@ static inline mien_type op_type(int32_t dtype, int rank, const int64_t *dims) {
 static inline void *op_in(op_call *c, int32_t dtype, int rank, const int64_t *dims, const void *data) {
   mien_tensor *t = &c->in[c->in_count++];
   t->type = op_type(dtype, rank, dims);
-  t->bytes = (size_t)mien_count(&t->type) * mien_dtype_bytes(dtype);
+  int64_t count = mien_count(&t->type);
+  t->bytes = count > 0 ? (size_t)count * mien_dtype_bytes(dtype) : 0;
   t->data = calloc(1, t->bytes + 1);
   assert_non_null(t->data);
   if (data) memcpy(t->data, data, t->bytes);
