@@ -10,11 +10,12 @@ static mien_status check_arity(mien_node *n, const char *what, const mien__slot 
   bool variadic = slot_count && slots[slot_count - 1].variadic;
   if (count > slot_count && !variadic)
     return mien_fail(n, MIEN_INVALID_MODEL, "has %d %ss, expected at most %d", count, what, slot_count);
-  for (int i = 0; i < slot_count; i++) {
+  /* Outputs that nobody reads need not be named. */
+  if (strcmp(what, "input") != 0) return MIEN_OK;
+  for (int i = 0; i < slot_count || i < count; i++) {
+    const mien__slot *slot = &slots[i < slot_count ? i : slot_count - 1];
     bool present = i < count && have[i];
-    /* Outputs that nobody reads need not be named. */
-    if (!present && !slots[i].optional && !(slots[i].variadic && i < count) && strcmp(what, "input") == 0)
-      return mien_fail(n, MIEN_INVALID_MODEL, "lacks input %d (%s)", i, slots[i].name);
+    if (!present && !slot->optional) return mien_fail(n, MIEN_INVALID_MODEL, "lacks input %d (%s)", i, slot->name);
   }
   return MIEN_OK;
 }

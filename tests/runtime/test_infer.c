@@ -98,6 +98,8 @@ static void wrong_nodes_are_named(void **state) {
   mien__attr_value odd = {.name = "colour", .kind = 'i'}, kind = {.name = "alpha", .kind = 'i'};
   assert_int_equal(infer(w, "Add", 14, NULL, 0, (mien__value *[]){&x}, 1, &y), MIEN_INVALID_MODEL);
   assert_string_equal(w->error.message, "node 'n' (Add-7): lacks input 1 (B)");
+  assert_int_equal(infer(w, "Max", 13, NULL, 0, (mien__value *[]){&x, NULL, &x}, 3, &y), MIEN_INVALID_MODEL);
+  assert_non_null(strstr(w->error.message, "lacks input 1 (data)"));
   assert_int_equal(infer(w, "Add", 14, NULL, 0, (mien__value *[]){&x, &d}, 2, &y), MIEN_INVALID_MODEL);
   assert_non_null(strstr(w->error.message, "has type f64, expected f32"));
   assert_int_equal(infer(w, "Add", 14, NULL, 0, (mien__value *[]){&x, &x, &x}, 3, &y), MIEN_INVALID_MODEL);
