@@ -147,16 +147,19 @@ static int64_t conv_transpose_from(const conv_transpose_state *s, int d, int64_t
   static C conv_transpose_sum_##D(const conv_transpose_state *s, const T *x, const T *w, const int64_t *o) {      \
     const int64_t in_each = s->channels / s->group, out_each = s->out_channels / s->group;                        \
     C sum = 0;                                                                                                    \
-    for (int64_t a = 0, t = 0; a < s->kernel[0]; a++)                                                             \
-      for (int64_t b = 0; b < s->kernel[1]; b++)                                                                  \
-        for (int64_t e = 0; e < s->kernel[2]; e++, t++) {                                                         \
-          const int64_t i = conv_transpose_from(s, 0, o[0], a), j = conv_transpose_from(s, 1, o[1], b);           \
-          const int64_t k = conv_transpose_from(s, 2, o[2], e);                                                   \
-          if (i < 0 || j < 0 || k < 0) continue;                                                                  \
+    for (int64_t a = 0; a < s->kernel[0]; a++) {                                                                  \
+      const int64_t i = conv_transpose_from(s, 0, o[0], a);                                                       \
+      for (int64_t b = 0; i >= 0 && b < s->kernel[1]; b++) {                                                      \
+        const int64_t j = conv_transpose_from(s, 1, o[1], b);                                                     \
+        for (int64_t e = 0; j >= 0 && e < s->kernel[2]; e++) {                                                    \
+          const int64_t k = conv_transpose_from(s, 2, o[2], e), t = (a * s->kernel[1] + b) * s->kernel[2] + e;    \
+          if (k < 0) continue;                                                                                    \
           const int64_t pixel = (i * s->in[1] + j) * s->in[2] + k;                                                \
           for (int64_t c = 0; c < in_each; c++)                                                                   \
             sum += MIEN_GET_##K(C, x[c * s->in_pixels + pixel]) * MIEN_GET_##K(C, w[c * out_each * s->taps + t]); \
         }                                                                                                         \
+      }                                                                                                           \
+    }                                                                                                             \
     return sum;                                                                                                   \
   }                                                                                                               \
   static mien_status conv_transpose_##D(mien_node *n, int64_t begin, int64_t end) {                               \
