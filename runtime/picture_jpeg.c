@@ -7,6 +7,8 @@
 
 #include <jpeglib.h>
 
+#include <jerror.h>
+
 #define MAX_SCANS 100
 
 typedef struct decoder {
@@ -69,6 +71,8 @@ mien_status mien__jpeg_decode(mien_env *env, const char *path, const uint8_t *da
     d->jpeg.progress = &d->progress;
     jpeg_mem_src(&d->jpeg, data, size);
     status = read_rows(d, env, path, pixels, error);
+  } else if (d->errors.msg_code == JERR_OUT_OF_MEMORY) {
+    status = mien__no_memory(error, 0);
   } else {
     status = mien__fail(error, MIEN_CORRUPT, "picture '%.200s': %s", path, d->message);
   }

@@ -11,13 +11,16 @@ typedef struct decoder {
   mien_error *error;
   const uint8_t *data;
   size_t size, at;
+  size_t starved; /* bytes that could not be allocated: what libpng then complains of is no damage */
   mien_status status;
   png_bytep *rows;
 } decoder;
 
 static void on_error(png_structp png, png_const_charp message) {
   decoder *d = png_get_error_ptr(png);
-  if (d->status == MIEN_OK)
+  if (d->status == MIEN_OK && d->starved)
+    d->status = mien__no_memory(d->error, d->starved);
+  else if (d->status == MIEN_OK)
     d->status = mien__fail(d->error, MIEN_CORRUPT, "picture '%.200s': %.200s", d->path, message);
   png_longjmp(png, 1);
 }
@@ -26,7 +29,9 @@ static void on_warning(png_structp png, png_const_charp message) { (void)png, (v
 
 static png_voidp on_alloc(png_structp png, png_alloc_size_t size) {
   decoder *d = png_get_mem_ptr(png);
-  return mien__alloc(d->env, size);
+  void *memory = mien__alloc(d->env, size);
+  if (!memory) d->starved = size;
+  return memory;
 }
 
 static void on_free(png_structp png, png_voidp pointer) {
