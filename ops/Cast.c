@@ -1,6 +1,6 @@
-/* Cast: the elements of X in the type that attribute `to` names.  ai.onnx 25, 24 (round_mode), 23, 21, 19 (saturate), 13, 9, 6.
-** Float to integer truncates toward zero, keeps within the type and makes 0 of NaN; integer to integer keeps the lowest
-** bits; 8-bit floats by `saturate`. Strings are not supported. */
+/* Cast: the elements of X in the type of attribute `to`.  ai.onnx 25, 24 (round_mode), 23, 21, 19 (saturate), 13, 9, 6.
+** Float to integer truncates toward zero, keeps within the type (below a byte: the lowest bits) and makes 0 of NaN;
+** integer to integer keeps the lowest bits; 8-bit floats by `saturate`. Strings are not supported. */
 #include "ops/convert.h"
 
 static mien_status cast_infer(mien_node *n) {

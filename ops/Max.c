@@ -1,4 +1,4 @@
-/* Max: Y[i] = the largest of the inputs' elements i, stretched to one shape.  ai.onnx 13, 12, 8. */
+/* Max: Y[i] = the largest of the inputs' elements i, stretched to one shape.  ai.onnx 13, 12, 8, 6 (equal shapes). */
 #include "ops/broadcast.h"
 
 #define max_all(C, x, y) ((x) > (y) || (x) != (x) ? (x) : (y))
@@ -10,7 +10,7 @@ static int64_t max_all_dim(mien_node *n, int64_t a, int64_t b) {
 
 const mien_op mien_ops_Max[] = {
     {.name = "Max",
-     .since = 8,
+     .since = 6,
      .signature = "data:T... -> Y:T",
      .kernels = max_all_kernels,
      .infer = mien_infer_broadcast,

@@ -1,4 +1,4 @@
-/* Mean: Y[i] = the mean of the inputs' elements i, stretched to one shape.  ai.onnx 13, 8. */
+/* Mean: Y[i] = the mean of the inputs' elements i, stretched to one shape.  ai.onnx 13, 8, 6 (equal shapes). */
 #include "ops/broadcast.h"
 
 #define mean_last(C, sum, inputs) ((sum) / (C)(inputs))
@@ -7,7 +7,7 @@ MIEN_VARIADIC(mean_all, mean_last, MIEN_FLOATS)
 
 const mien_op mien_ops_Mean[] = {
     {.name = "Mean",
-     .since = 8,
+     .since = 6,
      .signature = "data:T... -> Y:T",
      .kernels = mean_all_kernels,
      .infer = mien_infer_broadcast,

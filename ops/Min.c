@@ -1,4 +1,4 @@
-/* Min: Y[i] = the smallest of the inputs' elements i, stretched to one shape.  ai.onnx 13, 12, 8. */
+/* Min: Y[i] = the smallest of the inputs' elements i, stretched to one shape.  ai.onnx 13, 12, 8, 6 (equal shapes). */
 #include "ops/broadcast.h"
 
 #define min_all(C, x, y) ((x) < (y) || (x) != (x) ? (x) : (y))
@@ -10,7 +10,7 @@ static int64_t min_all_dim(mien_node *n, int64_t a, int64_t b) {
 
 const mien_op mien_ops_Min[] = {
     {.name = "Min",
-     .since = 8,
+     .since = 6,
      .signature = "data:T... -> Y:T",
      .kernels = min_all_kernels,
      .infer = mien_infer_broadcast,

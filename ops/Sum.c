@@ -1,4 +1,4 @@
-/* Sum: Y[i] = the sum of the inputs' elements i, stretched to one shape.  ai.onnx 13, 8. */
+/* Sum: Y[i] = the sum of the inputs' elements i, stretched to one shape.  ai.onnx 13, 8, 6 (equal shapes). */
 #include "ops/broadcast.h"
 
 #define sum_all(C, x, y) ((x) + (y))
@@ -6,7 +6,7 @@ MIEN_VARIADIC(sum_all, MIEN_LAST_SAME, MIEN_FLOATS)
 
 const mien_op mien_ops_Sum[] = {
     {.name = "Sum",
-     .since = 8,
+     .since = 6,
      .signature = "data:T... -> Y:T",
      .kernels = sum_all_kernels,
      .infer = mien_infer_broadcast,

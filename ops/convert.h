@@ -19,7 +19,7 @@ static inline mien_tiny_float mien_tiny_of(int32_t dtype) {
   switch (dtype) {
     case MIEN_F8E4M3FN: return (mien_tiny_float){4, 3, 7, 0x7e, 0, 0x7f, false};
     case MIEN_F8E4M3FNUZ: return (mien_tiny_float){4, 3, 8, 0x7f, 0, 0x80, true};
-    case MIEN_F8E5M2: return (mien_tiny_float){5, 2, 15, 0x7b, 0x7c, 0x7f, false};
+    case MIEN_F8E5M2: return (mien_tiny_float){5, 2, 15, 0x7b, 0x7c, 0x7e, false};
     case MIEN_F8E5M2FNUZ: return (mien_tiny_float){5, 2, 16, 0x7f, 0, 0x80, true};
     default: return (mien_tiny_float){2, 1, 1, 0x07, 0, 0, false}; /* F4E2M1: neither infinity nor NaN */
   }
@@ -45,7 +45,7 @@ static inline uint8_t mien_tiny_from_f64(int32_t dtype, double v, bool saturate)
   const mien_tiny_float f = mien_tiny_of(dtype);
   const uint8_t sign = signbit(v) ? (uint8_t)(1 << (f.exponent_bits + f.mantissa_bits)) : 0;
   const double largest = (double)mien_tiny_magnitude(&f, f.largest);
-  if (isnan(v)) return f.one_zero ? f.nan : f.nan ? sign | f.nan : (uint8_t)0;
+  if (isnan(v)) return f.one_zero ? f.nan : f.nan ? sign | f.nan : (uint8_t)0x08; /* F4E2M1: -0 stands for it */
   double a = fabs(v);
   int exponent = 1 - f.bias;
   if (isfinite(a) && a > 0) {
@@ -169,9 +169,9 @@ static inline int8_t mien_wrap_bits(uint64_t v, int bits, bool is_signed) {
   const uint64_t low = v & ((1u << bits) - 1);
   return (int8_t)(is_signed && low >> (bits - 1) ? (int64_t)low - (1 << bits) : (int64_t)low);
 }
-static inline int8_t mien_clamp_bits(double v, int bits, bool is_signed) {
-  const int64_t low = is_signed ? -(1 << (bits - 1)) : 0, high = is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1;
-  return (int8_t)mien_truncate_i64(v, low, high);
+/* Floats to integers of less than a byte: truncated, then as above. */
+static inline int8_t mien_truncate_bits(double v, int bits, bool is_signed) {
+  return mien_wrap_bits((uint64_t)mien_truncate_i64(v, INT64_MIN, INT64_MAX), bits, is_signed);
 }
 
 typedef struct mien_narrowing {
@@ -210,8 +210,8 @@ typedef struct mien_narrowing {
       default: break; /* mien_wide_of knows the type: checked before */                                           \
     }                                                                                                             \
   }
-MIEN_NARROW_FROM(f32, float, (float), MIEN_NARROW_TRUNCATE, mien_clamp_bits)
-MIEN_NARROW_FROM(f64, double, mien_f64_to_f32_odd, MIEN_NARROW_TRUNCATE, mien_clamp_bits)
+MIEN_NARROW_FROM(f32, float, (float), MIEN_NARROW_TRUNCATE, mien_truncate_bits)
+MIEN_NARROW_FROM(f64, double, mien_f64_to_f32_odd, MIEN_NARROW_TRUNCATE, mien_truncate_bits)
 MIEN_NARROW_FROM(i64, int64_t, mien_f64_to_f32_odd, MIEN_NARROW_WRAP, mien_wrap_bits)
 MIEN_NARROW_FROM(u64, uint64_t, mien_f64_to_f32_odd, MIEN_NARROW_WRAP, mien_wrap_bits)
 
