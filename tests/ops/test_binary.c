@@ -235,6 +235,37 @@ static void test_shifts(void **state) {
   expect_error(*state, &c, MIEN_INVALID_MODEL, "'UP', expected 'LEFT' or 'RIGHT'");
 }
 
+static void test_signed_shifts(void **state) {
+  static const int32_t types[] = {MIEN_I8, MIEN_I16, MIEN_I32, MIEN_I64};
+  for (size_t t = 0; t < 4; t++)
+    for (int left = 0; left < 2; left++) {
+      op_call c = {.name = "BitShift", .version = 28};
+      op_attr_s(&c, "direction", left ? "LEFT" : "RIGHT");
+      void *x = op_in(&c, types[t], 1, OP_DIMS(6), NULL), *y = op_in(&c, types[t], 1, OP_DIMS(6), NULL);
+      const double xs[6] = {-6, 6, -6, 6, -6, 6}, ys[6] = {1, 1, 64, 64, -1, -1};
+      for (int i = 0; i < 6; i++) store(x, types[t], i, xs[i]), store(y, types[t], i, ys[i]);
+      op_run_ok(*state, &c);
+      const double want[2][6] = {{-3, 3, -1, 0, -1, 0}, {-12, 12, 0, 0, 0, 0}};
+      op_expect(&c.out[0], want[left], 6, 0, 0);
+      op_free(&c);
+    }
+}
+
+static void test_float_mod(void **state) {
+  static const double x[] = {5, -5, 5, -5, 0, INFINITY, 1, -1, 1, NAN},
+                      y[] = {3, 3, -3, -3, -2, 2, INFINITY, INFINITY, 0, 1};
+  static const double want[2][10] = {{2, 1, -1, -2, -0.0, NAN, 1, INFINITY, NAN, NAN},
+                                     {2, -2, 2, -2, 0, NAN, 1, -1, NAN, NAN}};
+  for (int fmod_form = 0; fmod_form < 2; fmod_form++) {
+    op_call c = {.name = "Mod", .version = 28};
+    op_attr_i(&c, "fmod", fmod_form);
+    op_in(&c, MIEN_F64, 1, OP_DIMS(10), x), op_in(&c, MIEN_F64, 1, OP_DIMS(10), y);
+    op_run_ok(*state, &c);
+    op_expect(&c.out[0], want[fmod_form], 10, 0, 0);
+    op_free(&c);
+  }
+}
+
 /* Many inputs, of which the output takes the memory of the first. */
 static void test_variadic(void **state) {
   for (int inputs = 1; inputs <= 9; inputs += 4) {
@@ -318,9 +349,10 @@ static void test_pow(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_values),  cmocka_unit_test(test_nan_everywhere),
-                                     cmocka_unit_test(test_refused), cmocka_unit_test(test_overflow),
-                                     cmocka_unit_test(test_shifts),  cmocka_unit_test(test_variadic),
-                                     cmocka_unit_test(test_where),   cmocka_unit_test(test_pow)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_values),   cmocka_unit_test(test_nan_everywhere),
+                                     cmocka_unit_test(test_refused),  cmocka_unit_test(test_overflow),
+                                     cmocka_unit_test(test_shifts),   cmocka_unit_test(test_signed_shifts),
+                                     cmocka_unit_test(test_variadic), cmocka_unit_test(test_float_mod),
+                                     cmocka_unit_test(test_where),    cmocka_unit_test(test_pow)};
   return cmocka_run_group_tests(tests, op_env_setup, op_env_teardown);
 }
