@@ -8,7 +8,7 @@ typedef struct layer_norm_state {
 
 static mien_status layer_norm_infer(mien_node *n) {
   const mien_type *x = &mien_in(n, 0)->type;
-  int axis;
+  int axis = 0;
   MIEN_TRY(norm_infer(n, &axis));
   mien_type m = *x;
   m.dtype = MIEN_F32;

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-packages=(cmake ninja-build gcc pkg-config protobuf-c-compiler libprotobuf-c-dev libopenblas-dev libpthreadpool-dev libpng-dev
+packages=(cmake ninja-build gcc pkg-config protobuf-c-compiler libprotobuf-c-dev libpng-dev
   libjpeg62-turbo-dev libxxhash-dev libcjson-dev libssl-dev libcmocka-dev "$@")
 
 missing=()

@@ -17,7 +17,12 @@ ctest --test-dir build --output-on-failure -j "$(nproc)"
 if [ -n "$full" ]; then
   scripts/venv.sh
   export ORT_DISABLE_TELEMETRY=1
-  data=$(.venv/bin/python -c 'import onnx.backend.test, pathlib; print(pathlib.Path(onnx.backend.test.__file__).parent / "data")')
-  build/tests/conformance "$data"
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  .venv/bin/python tests/conformance_data.py "$work/onnx"
+  build/tests/conformance --expect tests/conformance.expect "$work/onnx/node"
+  # Of random graphs, another part every week; the seed is in the names of the folders.
+  .venv/bin/python tests/random/generate.py --seed "$(date +%y%V)0000" --count 600 "$work/random"
+  build/tests/conformance --atol 2e-5 --rtol 2e-3 "$work/random"
   .venv/bin/python -m pytest -q -ra tests
 fi

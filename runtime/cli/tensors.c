@@ -101,7 +101,7 @@ static mien_status fill_random(mien_env *env, const mien_port *port, uint32_t in
 
 static mien_status read_one(mien_env *env, const mien_plan *plan, const mien_port *port, uint32_t index,
                             const char *path, int64_t batch, uint64_t seed, mien_tensor *tensor, mien_error *error) {
-  file_kind kind;
+  file_kind kind = FILE_PROTO;
   bool random = strcmp(path, "random") == 0;
   if (!random) MIEN_TRY(sniff(path, &kind, error));
   if (!random && kind == FILE_PICTURE) return add_picture(env, plan, port, path, tensor, error);

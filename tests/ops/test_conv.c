@@ -79,7 +79,7 @@ static void conv_one(mien_env *env, const conv_case *k, int flags, const char *a
   uint64_t seed = 77;
   const bool last = flags & LAST, fused = flags & FUSED;
   reference_conv r = conv_reference(k);
-  int64_t x[5] = {k->n}, w[5] = {k->m, k->c / k->group}, y[5] = {k->n}, pads[6];
+  int64_t x[5] = {k->n}, w[5] = {k->m, k->c / k->group}, y[5] = {k->n}, pads[6] = {0};
   for (int d = 0; d < k->rank; d++) {
     x[(last ? 1 : 2) + d] = k->in[d];
     y[(last ? 1 : 2) + d] = r.out[3 - k->rank + d];
