@@ -24,5 +24,7 @@ if [ -n "$full" ]; then
   # Of random graphs, another part every week; the seed is in the names of the folders.
   .venv/bin/python tests/random/generate.py --seed "$(date +%y%V)0000" --count 600 "$work/random"
   build/tests/conformance --atol 2e-5 --rtol 2e-3 "$work/random"
-  .venv/bin/python -m pytest -q -ra tests
+  .venv/bin/python -m pytest -q -ra -m "not full" tests
+  # Full size, from export to answer; tests/models has more that is marked full, on the exports alone.
+  .venv/bin/python -m pytest -q -ra -m full tests/end_to_end
 fi

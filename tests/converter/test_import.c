@@ -499,12 +499,13 @@ static void bad_types(void **state) {
     const char *dims;
     mien_status code;
     const char *text;
-  } rows[] = {{MIEN_F32, "-1,2", MIEN_INVALID_MODEL, "input 'z': dimension 0 is -1"},
-              {99, "1", MIEN_UNSUPPORTED, "element type 99"},
-              {0, "1", MIEN_INVALID_MODEL, "input 'z' has no element type"},
-              {MIEN_F32, "N,2,9223372036854775807", MIEN_LIMIT, "input 'z': a tensor of type f32[?,2,9223372036854775807]"},
-              {MIEN_F32, "0,4294967296,4294967296", MIEN_LIMIT, "exceeds the limit"},
-              {MIEN_F32, "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", MIEN_LIMIT, "rank 17"}};
+  } rows[] = {
+      {MIEN_F32, "-1,2", MIEN_INVALID_MODEL, "input 'z': dimension 0 is -1"},
+      {99, "1", MIEN_UNSUPPORTED, "element type 99"},
+      {0, "1", MIEN_INVALID_MODEL, "input 'z' has no element type"},
+      {MIEN_F32, "N,2,9223372036854775807", MIEN_LIMIT, "input 'z': a tensor of type f32[?,2,9223372036854775807]"},
+      {MIEN_F32, "0,4294967296,4294967296", MIEN_LIMIT, "exceeds the limit"},
+      {MIEN_F32, "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", MIEN_LIMIT, "rank 17"}};
   for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
     wire graph = GRAPH(onnx_node("Relu", "n", "x", "y"));
     wire_message(&graph, 11, onnx_value("z", rows[k].dtype, rows[k].dims));
