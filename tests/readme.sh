@@ -3,6 +3,7 @@
 # shows must work. The two set-up commands have been run before.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck disable=SC2016 # the dollar is the README's prompt
 commands=$(sed -n '/^```console$/,/^```$/s/^\$ //p' README.md | grep -v '^scripts/\(demo\|test\)\.sh')
 [ "$(wc -l <<<"$commands")" -ge 5 ] || { echo "README.md shows no commands" >&2; exit 1; }
 work=$(mktemp -d)
