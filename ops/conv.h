@@ -509,22 +509,26 @@ static inline const conv_algorithm *conv_choose(const conv_problem *p, const mie
   return chosen;
 }
 
-/* The state is the node's, its problem is set. */
-static inline mien_status conv_prepare(mien_node *n, conv_state *s) {
-  conv_problem *p = &s->p;
-  p->constant = mien_is_constant(n, 1);
-  s->algorithm = conv_choose(p, mien_math_of(n));
-  const size_t bytes = s->algorithm->bytes(p, mien_math_of(n));
+static inline mien_status conv_prepare_as(mien_node *n, conv_state *s, const conv_algorithm *algorithm) {
+  const conv_problem *p = &s->p;
+  s->algorithm = algorithm;
+  const size_t bytes = algorithm->bytes(p, mien_math_of(n));
   if (bytes == SIZE_MAX) return mien_fail(n, MIEN_LIMIT, "the weights are too large to pack");
   s->packed_each = bytes / (size_t)p->group / sizeof(float);
   if (p->constant && bytes > 0) {
     const void *packed;
-    snprintf(s->kind, sizeof s->kind, "conv %s %lldx%lldx%lldx%lld", s->algorithm->name, (long long)p->group,
+    snprintf(s->kind, sizeof s->kind, "conv %s %lldx%lldx%lldx%lld", algorithm->name, (long long)p->group,
              (long long)p->out_each, (long long)p->in_each, (long long)p->taps);
-    MIEN_TRY(mien_packed(n, 1, s->kind, bytes, s->algorithm->fill, &packed));
+    MIEN_TRY(mien_packed(n, 1, s->kind, bytes, algorithm->fill, &packed));
     s->packed = packed;
   }
-  return s->algorithm->prepare(n, s);
+  return algorithm->prepare(n, s);
+}
+
+/* The state is the node's, its problem is set. */
+static inline mien_status conv_prepare(mien_node *n, conv_state *s) {
+  s->p.constant = mien_is_constant(n, 1);
+  return conv_prepare_as(n, s, conv_choose(&s->p, mien_math_of(n)));
 }
 
 /* Infer: everything about X, W and the window. channels_last: X and Y are N, spatial..., C. */

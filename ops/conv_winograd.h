@@ -92,7 +92,7 @@ static inline void conv_winograd_plan(conv_state *s, const mien_math *math, int 
     const int64_t wanted = 2 * (int64_t)threads;
     int64_t pieces = conv_ceil(tiles, CONV_WINOGRAD_CHUNK);
     if (threads > 1 && pieces * s->panels < wanted) pieces = conv_ceil(wanted, s->panels);
-    chunk = conv_ceil(tiles, pieces);
+    chunk = pieces > 0 ? conv_ceil(tiles, pieces) : 1;
   }
   if (chunk > tiles) chunk = tiles;
   s->chunk = chunk < 1 ? 1 : chunk;
@@ -123,7 +123,7 @@ static inline mien_status conv_winograd_prepare(mien_node *n, conv_state *s, int
   if (!fits) return mien_fail(n, MIEN_LIMIT, "the convolution has too many channels");
   MIEN_TRY(mien_scratch(n, total));
   const double cost = conv_winograd_cost(p, size, math) * (double)p->images;
-  mien_work(n, s->phases ? s->span > 0 : s->chunks, s->phases ? cost : cost / (double)s->chunks);
+  mien_work(n, s->phases ? s->span > 0 : s->chunks, s->phases ? cost : cost / (double)(s->chunks > 0 ? s->chunks : 1));
   return MIEN_OK;
 }
 static inline mien_status conv_winograd2_prepare(mien_node *n, conv_state *s) { return conv_winograd_prepare(n, s, 2); }
