@@ -30,8 +30,7 @@ static mien_status conv_op_prepare(mien_node *n) {
 static mien_status conv_op_f32(mien_node *n, int64_t begin, int64_t end) {
   const conv_state *s = mien_state(n);
   const mien_epilogue e = {.act = MIEN_ACT_IDENTITY, .bias = epilogue_data(n, 2)};
-  s->algorithm->run(n, s, &e, begin, end);
-  return MIEN_OK;
+  return s->algorithm->run(n, s, &e, begin, end);
 }
 
 /* One item is one element of Y. */

@@ -6,28 +6,31 @@
 #define MIEN_OPS_CONV_H
 
 #include "ops/epilogue.h"
+#include "ops/kernels/winograd.h"
 #include "ops/window.h"
 #include <stdio.h>
 
 typedef struct conv_problem {
   mien_window w; /* always three spatial dimensions, absent ones in front with size 1 */
   int64_t images, in_channels, out_channels, group, in_each, out_each; /* each: of one group */
-  bool channels_last, padded;
-  int64_t taps, depth; /* depth: taps * in_each */
+  bool channels_last, padded, constant;                                /* constant: W is */
+  int64_t taps, depth;                                                 /* depth: taps * in_each */
   int64_t in_pixels, out_pixels;
   int64_t x_space[MIEN_WINDOW_RANK], x_channel; /* strides of X in elements */
 } conv_problem;
 
 typedef struct conv_state conv_state;
 
-/* One way to compute a convolution. cost: roughly nanoseconds on one core. */
+/* One way to compute a convolution. cost: roughly nanoseconds on one core, for one image, so that an image's bits do not
+** depend on its batch. bytes: of the packed weights, SIZE_MAX when that overflows. */
 typedef struct conv_algorithm {
   const char *name;
   bool (*applies)(const conv_problem *p);
   double (*cost)(const conv_problem *p, const mien_math *math);
   mien_status (*prepare)(mien_node *n, conv_state *s);
+  size_t (*bytes)(const conv_problem *p, const mien_math *math);
   mien_status (*fill)(mien_node *n, void *memory); /* packs the weights */
-  void (*run)(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin, int64_t end);
+  mien_status (*run)(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin, int64_t end);
 } conv_algorithm;
 
 struct conv_state {
@@ -39,6 +42,11 @@ struct conv_state {
   size_t packed_each;                                      /* floats of one group's weights */
   const float *packed;                                     /* NULL: W is not constant */
   size_t pads_at, offsets_at, rows_at, block_at, panel_at; /* in scratch */
+  mien__winograd_shape winograd;
+  int64_t down, across; /* tiles an image */
+  bool phases;          /* V of `chunks_once` chunks is shared by the threads */
+  int64_t chunks_once;  /* else 1 */
+  size_t v_at, m_at;    /* in scratch */
   char kind[64];
 };
 
@@ -275,9 +283,23 @@ static inline double conv_flops(const conv_problem *p) {
   return 2.0 * (double)p->images * (double)p->out_pixels * (double)p->out_channels * (double)p->depth;
 }
 
+/* Nanoseconds of one core for the product of m rows, k deep, with `panels` panels of gemm_columns columns, as measured. With
+** fewer than four rows a kernel waits for its own sums or for the panel. */
+static inline double conv_product_ns(int64_t m, int64_t k, int64_t panels, const mien_math *math) {
+  const double peak = math->gemm_columns >= 16 ? 100 : 14; /* GFLOP/s: with fused operations, without */
+  const int64_t blocks = conv_ceil(m, math->gemm_rows);
+  const double rows = (double)(m < 4 * blocks ? 4 * blocks : m);
+  return 2.0 * rows * (double)k * (double)panels * (double)math->gemm_columns / peak;
+}
+
+/* A network's weights do not stay in a cache from one run to the next: they come out of memory, at 28 bytes a nanosecond. */
+static inline double conv_weights_ns(double bytes) { return bytes / 28; }
+
 static inline double conv_product_cost(const conv_problem *p, const mien_math *math) {
-  const double used = (double)p->out_each / (double)(conv_ceil(p->out_each, math->gemm_columns) * math->gemm_columns);
-  return conv_flops(p) / (used > 0 ? used : 1) / 60 + 1e3;
+  const int64_t panels = conv_ceil(p->out_each, math->gemm_columns);
+  const double weights = (double)p->group * (double)panels * (double)math->gemm_columns * (double)p->depth * 4;
+  return (double)p->images * (double)p->group * conv_product_ns(p->out_pixels, p->depth, panels, math) +
+         conv_weights_ns(weights) + 1e3;
 }
 
 static inline mien_status conv_product_prepare(mien_node *n, conv_state *s) {
@@ -344,8 +366,8 @@ static inline mien_pieces conv_rows(mien_node *n, const conv_state *s, const flo
 }
 
 /* Items: (unit, chunk, group, panel). */
-static inline void conv_product_run(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin,
-                                    int64_t end) {
+static inline mien_status conv_product_run(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin,
+                                           int64_t end) {
   const conv_problem *p = &s->p;
   const float *pad = conv_begin(n, s);
   for (int64_t item = begin; item < end;) {
@@ -359,6 +381,7 @@ static inline void conv_product_run(mien_node *n, const conv_state *s, const mie
     conv_product_part(n, s, &a, rows, g, panel, take, (float *)mien_out(n, 0)->data + offset, &part);
     item += take;
   }
+  return MIEN_OK;
 }
 
 /* ---- 1x1, channels last: the map is the left operand as it lies */
@@ -371,14 +394,11 @@ static inline bool conv_pointwise_applies(const conv_problem *p) {
 static inline double conv_pointwise_cost(const conv_problem *p, const mien_math *math) {
   return 0.95 * conv_product_cost(p, math);
 }
-static inline void conv_pointwise_run(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin,
-                                      int64_t end) {
+static inline mien_status conv_pointwise_run(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin,
+                                             int64_t end) {
   const conv_problem *p = &s->p;
   const mien_math *math = mien_math_of(n);
-  if (!s->packed) {
-    conv_product_run(n, s, e, begin, end);
-    return;
-  }
+  if (!s->packed) return conv_product_run(n, s, e, begin, end);
   for (int64_t item = begin; item < end;) {
     const int64_t panel = item % s->panels, row = item / s->panels * s->chunk;
     const int64_t take = conv_min(end - item, s->panels - panel), rows = conv_min(s->chunk, s->span - row);
@@ -388,6 +408,7 @@ static inline void conv_pointwise_run(mien_node *n, const conv_state *s, const m
                panel * math->gemm_columns, conv_min((panel + take) * math->gemm_columns, p->out_channels), &part);
     item += take;
   }
+  return MIEN_OK;
 }
 
 /* ---- depthwise, channels last */
@@ -425,8 +446,8 @@ static inline mien_status conv_depthwise_prepare(mien_node *n, conv_state *s) {
   mien_work(n, s->chunks, 0.1 * (double)p->taps * (double)p->out_channels * (double)s->chunk + 100);
   return MIEN_OK;
 }
-static inline void conv_depthwise_run(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin,
-                                      int64_t end) {
+static inline mien_status conv_depthwise_run(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin,
+                                             int64_t end) {
   const conv_problem *p = &s->p;
   const float *pad = conv_begin(n, s), *w = s->packed;
   const float **table = conv_at(n, s->rows_at);
@@ -443,44 +464,71 @@ static inline void conv_depthwise_run(mien_node *n, const conv_state *s, const m
     mien_math_of(n)->depthwise(rows, &a, w, (float *)mien_out(n, 0)->data + row * p->out_channels, p->out_channels,
                                &part);
   }
+  return MIEN_OK;
 }
 
 /* ---- the choice */
 
+#include "ops/conv_winograd.h"
+
+static inline size_t conv_product_bytes(const conv_problem *p, const mien_math *math) {
+  size_t each = math->gemm_pack_bytes(p->depth, p->out_each), bytes;
+  return each == SIZE_MAX || __builtin_mul_overflow(each, (size_t)p->group, &bytes) ? SIZE_MAX : bytes;
+}
+static inline size_t conv_depthwise_bytes(const conv_problem *p, const mien_math *math) {
+  (void)math;
+  size_t bytes;
+  if (__builtin_mul_overflow((size_t)p->taps, (size_t)p->out_channels, &bytes)) return SIZE_MAX;
+  return __builtin_mul_overflow(bytes, sizeof(float), &bytes) ? SIZE_MAX : bytes;
+}
+
 static const conv_algorithm conv_algorithms[] = {
-    {"product", conv_any, conv_product_cost, conv_product_prepare, conv_product_fill, conv_product_run},
-    {"product", conv_pointwise_applies, conv_pointwise_cost, conv_product_prepare, conv_product_fill,
-     conv_pointwise_run},
-    {"depthwise", conv_depthwise_applies, conv_depthwise_cost, conv_depthwise_prepare, conv_depthwise_fill,
-     conv_depthwise_run},
+    {"product", conv_any, conv_product_cost, conv_product_prepare, conv_product_bytes, conv_product_fill,
+     conv_product_run},
+    {"product", conv_pointwise_applies, conv_pointwise_cost, conv_product_prepare, conv_product_bytes,
+     conv_product_fill, conv_pointwise_run},
+    {"depthwise", conv_depthwise_applies, conv_depthwise_cost, conv_depthwise_prepare, conv_depthwise_bytes,
+     conv_depthwise_fill, conv_depthwise_run},
+    {"winograd2", conv_winograd_applies, conv_winograd2_cost, conv_winograd2_prepare, conv_winograd2_bytes,
+     conv_winograd2_fill, conv_winograd_run},
+    {"winograd4", conv_winograd_applies, conv_winograd4_cost, conv_winograd4_prepare, conv_winograd4_bytes,
+     conv_winograd4_fill, conv_winograd_run},
 };
 
-/* The state is the node's, its problem is set. */
-static inline mien_status conv_prepare(mien_node *n, conv_state *s) {
-  const conv_problem *p = &s->p;
-  const mien_math *math = mien_math_of(n);
+static inline const conv_algorithm *conv_choose(const conv_problem *p, const mien_math *math) {
+  const conv_algorithm *chosen = NULL;
+  conv_problem one = *p;
+  one.images = 1;
   double best = 0;
   for (size_t i = 0; i < sizeof conv_algorithms / sizeof *conv_algorithms; i++) {
     const conv_algorithm *a = &conv_algorithms[i];
     if (!a->applies(p)) continue;
-    const double cost = a->cost(p, math);
-    if (!s->algorithm || cost < best) s->algorithm = a, best = cost;
+    const double cost = a->cost(&one, math);
+    if (!chosen || cost < best) chosen = a, best = cost;
   }
-  const bool depthwise = s->algorithm->fill == conv_depthwise_fill;
-  const int64_t k = depthwise ? p->taps : p->depth, columns = depthwise ? p->out_channels : p->out_each;
-  const size_t each = depthwise ? (size_t)k * (size_t)columns * sizeof(float) : math->gemm_pack_bytes(k, columns);
-  size_t bytes = 0;
-  if (each == SIZE_MAX || __builtin_mul_overflow(each, depthwise ? 1 : (size_t)p->group, &bytes))
-    return mien_fail(n, MIEN_LIMIT, "the weights are too large to pack");
-  s->packed_each = each / sizeof(float);
-  if (mien_is_constant(n, 1) && bytes > 0) {
+  return chosen;
+}
+
+static inline mien_status conv_prepare_as(mien_node *n, conv_state *s, const conv_algorithm *algorithm) {
+  const conv_problem *p = &s->p;
+  s->algorithm = algorithm;
+  const size_t bytes = algorithm->bytes(p, mien_math_of(n));
+  if (bytes == SIZE_MAX) return mien_fail(n, MIEN_LIMIT, "the weights are too large to pack");
+  s->packed_each = bytes / (size_t)p->group / sizeof(float);
+  if (p->constant && bytes > 0) {
     const void *packed;
-    snprintf(s->kind, sizeof s->kind, "conv %s %lldx%lldx%lldx%lld", s->algorithm->name, (long long)p->group,
+    snprintf(s->kind, sizeof s->kind, "conv %s %lldx%lldx%lldx%lld", algorithm->name, (long long)p->group,
              (long long)p->out_each, (long long)p->in_each, (long long)p->taps);
-    MIEN_TRY(mien_packed(n, 1, s->kind, bytes, s->algorithm->fill, &packed));
+    MIEN_TRY(mien_packed(n, 1, s->kind, bytes, algorithm->fill, &packed));
     s->packed = packed;
   }
-  return s->algorithm->prepare(n, s);
+  return algorithm->prepare(n, s);
+}
+
+/* The state is the node's, its problem is set. */
+static inline mien_status conv_prepare(mien_node *n, conv_state *s) {
+  s->p.constant = mien_is_constant(n, 1);
+  return conv_prepare_as(n, s, conv_choose(&s->p, mien_math_of(n)));
 }
 
 /* Infer: everything about X, W and the window. channels_last: X and Y are N, spatial..., C. */

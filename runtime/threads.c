@@ -130,7 +130,8 @@ static int64_t piece_size(int64_t count, double cost, int threads) {
   if (!(cost > 1e-3)) cost = 1e-3;
   double least = PIECE_NS / cost;
   int64_t piece = least >= (double)count ? count : (int64_t)least + 1;
-  int64_t share = count / ((int64_t)threads * PIECES_PER_LANE) + 1;
+  const int64_t lanes = (int64_t)threads * PIECES_PER_LANE;
+  int64_t share = count / lanes + (count % lanes != 0);
   if (piece < share) piece = share;
   if (least >= ALIGNED_ITEMS && piece <= INT64_MAX - ALIGNED_ITEMS)
     piece = (piece + ALIGNED_ITEMS - 1) / ALIGNED_ITEMS * ALIGNED_ITEMS;

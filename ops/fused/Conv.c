@@ -34,8 +34,7 @@ static mien_status fused_conv_run(mien_node *n, int64_t begin, int64_t end) {
   mien_epilogue e = epilogue_read(n);
   e.residual_stride = s->p.channels_last ? s->p.out_channels : 1;
   e.residual_step = s->p.channels_last ? 1 : s->p.out_pixels;
-  s->algorithm->run(n, s, &e, begin, end);
-  return MIEN_OK;
+  return s->algorithm->run(n, s, &e, begin, end);
 }
 
 static const mien_kernel fused_conv_kernels[] = {{MIEN_F32, fused_conv_run}, {MIEN_NONE, NULL}};

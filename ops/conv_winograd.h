@@ -1,0 +1,245 @@
+/* ops/conv_winograd.h -- the part of ops/conv.h that runs 3x3 convolutions by Winograd's method, channels last. Tiles of all
+** images are cut into chunks whose transformed inputs V stay in the second-level cache: an item transforms a chunk and
+** multiplies it with every panel of weights. A map of few chunks goes in two phases instead, so that all threads are
+** busy and weights pass once: all threads fill one V in the caller's scratch, then items are panels and chunks of it.
+** An infinity in X makes its whole tile NaN: the transforms subtract it from itself. */
+#ifndef MIEN_OPS_CONV_WINOGRAD_H
+#define MIEN_OPS_CONV_WINOGRAD_H
+
+enum {
+  CONV_WINOGRAD_CACHE = 640 * 1024,       /* of V and M of a chunk */
+  CONV_WINOGRAD_SHARED = 4 * 1024 * 1024, /* of V that threads share */
+  CONV_WINOGRAD_CHUNK = 64                /* tiles, where V is shared */
+};
+
+static inline bool conv_winograd_applies(const conv_problem *p) {
+  const mien_window *w = &p->w;
+  bool fits = p->channels_last && p->constant && p->group == 1 && p->in_channels > 0 && p->out_channels > 0;
+  fits = fits && w->kernel[0] == 1 && w->in[0] == 1 && w->out[0] == 1 && w->before[0] == 0;
+  for (int d = 1; d < MIEN_WINDOW_RANK; d++)
+    fits = fits && w->kernel[d] == 3 && w->stride[d] == 1 && w->dilation[d] == 1 && w->out[d] > 0;
+  return fits;
+}
+
+static inline int64_t conv_winograd_tiles(const conv_problem *p, int size) {
+  return conv_ceil(p->w.out[1], size) * conv_ceil(p->w.out[2], size);
+}
+
+static inline int64_t conv_winograd_points(int size) { return (int64_t)(size + 2) * (size + 2); }
+
+static inline mien__winograd_shape conv_winograd_shape(const conv_problem *p, int size, const mien_math *math) {
+  const int64_t vector = mien__winograd_of(math)->vector;
+  mien__winograd_shape s = {.size = size, .in_channels = p->in_channels, .out_channels = p->out_channels};
+  s.v_row = conv_ceil(p->in_channels, vector) * vector;
+  if (s.v_row % 256 == 0) s.v_row += 16; /* rows of a block on different sets of the first-level cache */
+  return s;
+}
+
+/* Strides between points, an odd number of cache lines for the same reason. */
+static inline void conv_winograd_steps(mien__winograd_shape *s, int64_t tiles, int64_t columns) {
+  s->v_step = (conv_ceil(tiles * s->v_row, 16) | 1) * 16;
+  s->m_step = (conv_ceil(tiles * columns, 16) | 1) * 16;
+}
+
+static inline size_t conv_winograd_bytes(const conv_problem *p, int size, const mien_math *math) {
+  size_t bytes = math->gemm_pack_bytes(p->in_channels, p->out_channels);
+  if (bytes == SIZE_MAX || __builtin_mul_overflow(bytes, (size_t)conv_winograd_points(size), &bytes)) return SIZE_MAX;
+  return bytes;
+}
+static inline size_t conv_winograd2_bytes(const conv_problem *p, const mien_math *math) {
+  return conv_winograd_bytes(p, 2, math);
+}
+static inline size_t conv_winograd4_bytes(const conv_problem *p, const mien_math *math) {
+  return conv_winograd_bytes(p, 4, math);
+}
+
+/* An element of V or M costs a quarter of a nanosecond a vector to make or to use, as measured. */
+static inline double conv_winograd_cost(const conv_problem *p, int size, const mien_math *math) {
+  const int64_t panels = conv_ceil(p->out_channels, math->gemm_columns), tiles = conv_winograd_tiles(p, size);
+  const int64_t vector = mien__winograd_of(math)->vector;
+  const double points = (double)conv_winograd_points(size), places = (double)p->images * (double)tiles * points;
+  const double vectors = (double)conv_ceil(p->in_channels, vector) + 2.0 * (double)panels;
+  return (double)p->images * points * conv_product_ns(tiles, p->in_channels, panels, math) + places * vectors * 1.0 +
+         conv_weights_ns((double)conv_winograd_bytes(p, size, math)) + 3e3;
+}
+static inline double conv_winograd2_cost(const conv_problem *p, const mien_math *math) {
+  return conv_winograd_cost(p, 2, math);
+}
+static inline double conv_winograd4_cost(const conv_problem *p, const mien_math *math) {
+  return conv_winograd_cost(p, 4, math);
+}
+
+static inline mien_status conv_winograd_fill(mien_node *n, int size, void *memory) {
+  const conv_state *s = mien_state(n);
+  const mien_math *math = mien_math_of(n);
+  const mien__winograd_shape shape = conv_winograd_shape(&s->p, size, math);
+  mien__winograd_of(math)->pack(&shape, mien_in(n, 1)->data, memory);
+  return MIEN_OK;
+}
+static inline mien_status conv_winograd2_fill(mien_node *n, void *memory) { return conv_winograd_fill(n, 2, memory); }
+static inline mien_status conv_winograd4_fill(mien_node *n, void *memory) { return conv_winograd_fill(n, 4, memory); }
+
+/* Chunks and phases for so many tiles. */
+static inline void conv_winograd_plan(conv_state *s, const mien_math *math, int threads) {
+  const int64_t tiles = s->span, columns = math->gemm_columns;
+  const int64_t points = conv_winograd_points(s->winograd.size), row = s->winograd.v_row;
+  const int64_t fit = CONV_WINOGRAD_CACHE / (points * (row + columns) * (int64_t)sizeof(float));
+  int64_t chunk = conv_min(4, fit / math->gemm_rows) * math->gemm_rows;
+  if (chunk < math->gemm_rows) chunk = math->gemm_rows;
+  s->phases = conv_ceil(tiles, chunk) < 4 * (int64_t)threads;
+  s->chunks_once = 1;
+  if (s->phases) {
+    const int64_t wanted = 2 * (int64_t)threads;
+    int64_t pieces = conv_ceil(tiles, CONV_WINOGRAD_CHUNK);
+    if (threads > 1 && pieces * s->panels < wanted) pieces = conv_ceil(wanted, s->panels);
+    chunk = pieces > 0 ? conv_ceil(tiles, pieces) : 1;
+  }
+  if (chunk > tiles) chunk = tiles;
+  s->chunk = chunk < 1 ? 1 : chunk;
+  s->chunks = conv_ceil(tiles, s->chunk);
+  if (!s->phases) return;
+  s->chunks_once = CONV_WINOGRAD_SHARED / (int64_t)sizeof(float) / points / row / s->chunk;
+  s->chunks_once = s->chunks_once < 1 ? 1 : conv_min(s->chunks_once, s->chunks > 0 ? s->chunks : 1);
+}
+
+static inline mien_status conv_winograd_prepare(mien_node *n, conv_state *s, int size) {
+  const conv_problem *p = &s->p;
+  const mien_math *math = mien_math_of(n);
+  const int64_t points = conv_winograd_points(size);
+  if (p->in_channels > INT32_MAX) return mien_fail(n, MIEN_LIMIT, "the convolution has too many channels");
+  s->down = conv_ceil(p->w.out[1], size);
+  s->across = conv_ceil(p->w.out[2], size);
+  s->units = 1;
+  s->span = p->images * s->down * s->across;
+  s->panels = conv_ceil(p->out_channels, math->gemm_columns);
+  s->winograd = conv_winograd_shape(p, size, math);
+  conv_winograd_plan(s, math, mien_threads(n));
+  conv_winograd_steps(&s->winograd, s->chunk, math->gemm_columns);
+  size_t total = 0;
+  bool fits = conv_room(&total, &s->pads_at, p->in_channels, 1, sizeof(float));
+  fits = fits && conv_room(&total, &s->offsets_at, p->taps, 1, sizeof(int64_t));
+  fits = fits && conv_room(&total, &s->v_at, s->chunks_once * points, s->winograd.v_step, sizeof(float));
+  fits = fits && conv_room(&total, &s->m_at, points, s->winograd.m_step, sizeof(float));
+  if (!fits) return mien_fail(n, MIEN_LIMIT, "the convolution has too many channels");
+  MIEN_TRY(mien_scratch(n, total));
+  const double cost = conv_winograd_cost(p, size, math) * (double)p->images;
+  mien_work(n, s->phases ? s->span > 0 : s->chunks, s->phases ? cost : cost / (double)(s->chunks > 0 ? s->chunks : 1));
+  return MIEN_OK;
+}
+static inline mien_status conv_winograd2_prepare(mien_node *n, conv_state *s) { return conv_winograd_prepare(n, s, 2); }
+static inline mien_status conv_winograd4_prepare(mien_node *n, conv_state *s) { return conv_winograd_prepare(n, s, 4); }
+
+/* ---- run */
+
+typedef struct conv_winograd_run_state {
+  const conv_state *s;
+  const mien__winograd *kernels;
+  const mien_epilogue *e;
+  const float *pad;
+  float *v;            /* of chunk `first` */
+  int64_t first, last; /* chunks */
+} conv_winograd_run_state;
+
+/* Tile `tile` of all into V, which begins at its place. */
+static inline void conv_winograd_in(mien_node *n, const conv_winograd_run_state *r, int64_t tile, float *v) {
+  const conv_state *s = r->s;
+  const conv_problem *p = &s->p;
+  const int64_t size = s->winograd.size, points = size + 2;
+  const int64_t image = tile / (s->down * s->across), place = tile % (s->down * s->across);
+  const int64_t top = place / s->across * size - p->w.before[1], left = place % s->across * size - p->w.before[2];
+  const float *x = (const float *)mien_in(n, 0)->data + image * p->in_pixels * p->in_channels;
+  const float *pixels[MIEN_WINOGRAD_POINTS];
+  for (int64_t i = 0; i < points; i++)
+    for (int64_t j = 0; j < points; j++) {
+      const int64_t a = top + i, b = left + j;
+      const bool inside = a >= 0 && a < p->w.in[1] && b >= 0 && b < p->w.in[2];
+      pixels[i * points + j] = inside ? x + a * p->x_space[1] + b * p->x_space[2] : r->pad;
+    }
+  r->kernels->input(&s->winograd, pixels, v);
+}
+
+/* Panels [panel, end) of a chunk whose V is given. */
+static inline void conv_winograd_out(mien_node *n, const conv_winograd_run_state *r, int64_t chunk, const float *v,
+                                     int64_t panel, int64_t end) {
+  const conv_state *s = r->s;
+  const conv_problem *p = &s->p;
+  const int64_t size = s->winograd.size, width = mien_math_of(n)->gemm_columns;
+  const int64_t first = chunk * s->chunk, tiles = conv_min(s->chunk, s->span - first);
+  const int64_t panel_size = conv_winograd_points((int)size) * p->in_channels * width;
+  float *m = conv_at(n, s->m_at), *y = mien_out(n, 0)->data;
+  for (; panel < end; panel++) {
+    const float *weights = s->packed + panel * panel_size;
+    const int64_t column = panel * width, columns = conv_min(width, p->out_channels - column);
+    r->kernels->product(&s->winograd, tiles, columns, v, weights, panel + 1 < end ? weights + panel_size : NULL, m);
+    for (int64_t t = 0; t < tiles; t++) {
+      const int64_t image = (first + t) / (s->down * s->across), place = (first + t) % (s->down * s->across);
+      const int64_t row = place / s->across * size, pixel = place % s->across * size;
+      const int64_t at = image * p->out_pixels + row * p->w.out[2] + pixel;
+      r->kernels->output(&s->winograd, m + t * width, conv_min(size, p->w.out[1] - row),
+                         conv_min(size, p->w.out[2] - pixel), p->w.out[2], column, columns,
+                         y + at * p->out_channels + column, at, r->e);
+    }
+  }
+}
+
+/* The place of tile `tile` in V. */
+static inline float *conv_winograd_place(const conv_winograd_run_state *r, int64_t tile) {
+  const mien__winograd_shape *shape = &r->s->winograd;
+  const int64_t chunk = tile / r->s->chunk - r->first, row = tile % r->s->chunk;
+  return r->v + chunk * conv_winograd_points(shape->size) * shape->v_step + row * shape->v_row;
+}
+
+/* Items: tiles from those of chunk `first` on. */
+static inline mien_status conv_winograd_phase_in(mien_node *n, void *arg, int64_t begin, int64_t end) {
+  const conv_winograd_run_state *r = arg;
+  for (int64_t i = begin; i < end; i++) {
+    const int64_t tile = r->first * r->s->chunk + i;
+    conv_winograd_in(n, r, tile, conv_winograd_place(r, tile));
+  }
+  return MIEN_OK;
+}
+
+/* Items: (panel, chunk from `first` on), or where there is one chunk consecutive panels together. */
+static inline mien_status conv_winograd_phase_out(mien_node *n, void *arg, int64_t begin, int64_t end) {
+  const conv_winograd_run_state *r = arg;
+  const int64_t chunks = r->last - r->first;
+  if (chunks == 1) {
+    conv_winograd_out(n, r, r->first, r->v, begin, end);
+    return MIEN_OK;
+  }
+  for (int64_t i = begin; i < end; i++) {
+    const int64_t chunk = r->first + i % chunks, panel = i / chunks;
+    conv_winograd_out(n, r, chunk, conv_winograd_place(r, chunk * r->s->chunk), panel, panel + 1);
+  }
+  return MIEN_OK;
+}
+
+static inline mien_status conv_winograd_run_phases(mien_node *n, conv_winograd_run_state *r) {
+  const conv_state *s = r->s;
+  const int64_t points = conv_winograd_points(s->winograd.size);
+  const double in_cost = (double)points * (double)s->winograd.v_row / 16;
+  const double out_cost = (double)points * conv_product_ns(s->chunk, s->p.in_channels, 1, mien_math_of(n));
+  for (; r->first < s->chunks; r->first = r->last) {
+    r->last = conv_min(s->chunks, r->first + s->chunks_once);
+    const int64_t tiles = conv_min(s->span, r->last * s->chunk) - r->first * s->chunk;
+    MIEN_TRY(mien_parallel(n, tiles, in_cost, conv_winograd_phase_in, r));
+    MIEN_TRY(mien_parallel(n, (r->last - r->first) * s->panels, out_cost, conv_winograd_phase_out, r));
+  }
+  return MIEN_OK;
+}
+
+static inline mien_status conv_winograd_run(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin,
+                                            int64_t end) {
+  conv_winograd_run_state r = {.s = s, .kernels = mien__winograd_of(mien_math_of(n)), .e = e, .pad = conv_begin(n, s)};
+  r.v = conv_at(n, s->v_at);
+  if (s->phases) return conv_winograd_run_phases(n, &r);
+  for (int64_t chunk = begin; chunk < end; chunk++) {
+    r.first = chunk;
+    const int64_t tiles = conv_min(s->chunk, s->span - chunk * s->chunk);
+    MIEN_TRY(conv_winograd_phase_in(n, &r, 0, tiles));
+    conv_winograd_out(n, &r, chunk, r.v, 0, s->panels);
+  }
+  return MIEN_OK;
+}
+
+#endif

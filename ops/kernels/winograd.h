@@ -1,0 +1,37 @@
+/* ops/kernels/winograd.h -- 3x3 convolutions of stride 1 by Winograd's method F(size x size, 3x3), size 2 or 4: a tile of
+** size x size outputs is made of n x n inputs, n = size + 2, with n * n multiplications a channel instead of 9 * size * size.
+** Internal to libmien: the parts of one instruction set; ops/conv_winograd.h puts them together. */
+#ifndef MIEN_OPS_KERNELS_WINOGRAD_H
+#define MIEN_OPS_KERNELS_WINOGRAD_H
+
+#include <mien/plugin.h>
+
+enum { MIEN_WINOGRAD_POINTS = 36 }; /* the largest n * n */
+
+/* Transformed inputs V [n * n][tiles][channels] and products M [n * n][tiles][gemm_columns], strides in floats. */
+typedef struct mien__winograd_shape {
+  int size;
+  int64_t in_channels, out_channels;
+  int64_t v_row, v_step; /* from tile to tile and from point to point of V; v_row is a whole number of vectors */
+  int64_t m_step;        /* from point to point of M */
+} mien__winograd_shape;
+
+typedef struct mien__winograd {
+  int64_t vector; /* v_row is a multiple of this */
+  /* W [out_channels][in_channels][3][3] into panels of gemm_columns output channels, each [n * n][in_channels][columns].
+  ** Computed in double precision, rounded once. */
+  void (*pack)(const mien__winograd_shape *s, const float *w, float *packed);
+  /* One tile: pixel i of its n * n inputs is in_channels floats at pixels[i]. */
+  void (*input)(const mien__winograd_shape *s, const float *const *pixels, float *v);
+  /* M = V times one panel, of which `columns` columns are in use. */
+  void (*product)(const mien__winograd_shape *s, int64_t tiles, int64_t columns, const float *v, const float *panel,
+                  const float *next, float *m);
+  /* One tile of M: rows x pixels outputs of `columns` channels from `column` on, the first of them at y, which is pixel
+  ** `place` of the output, `line` pixels to the next row. */
+  void (*output)(const mien__winograd_shape *s, const float *m, int64_t rows, int64_t pixels, int64_t line,
+                 int64_t column, int64_t columns, float *y, int64_t place, const mien_epilogue *e);
+} mien__winograd;
+
+const mien__winograd *mien__winograd_of(const mien_math *math);
+
+#endif

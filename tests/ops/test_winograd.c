@@ -1,0 +1,205 @@
+/* mien.Conv by Winograd's method, F(2,3) and F(4,3) each forced, against a double-precision reference: every size of edge
+** tile, channels that do not fill vectors, pads, padding values, epilogues, batches; the same bits on any number of threads
+** and in any batch; every instruction set. */
+#include "ops/conv.h"
+#include "ops/isa.h"
+#include "ops/reference.h"
+
+extern const mien_op mien_ops_fused_Conv[];
+
+/* Of one layer, relative to the largest sum of the map. */
+#define TOLERANCE 1e-5
+
+static mien_status winograd_prepare(mien_node *n, const char *name) {
+  conv_state *s = mien_state(n);
+  mien_window w;
+  mien_type y;
+  MIEN_TRY(conv_infer(n, true, MIEN_WINDOW_DILATIONS, &w, &y));
+  conv_problem_make(&s->p, &w, &mien_in(n, 0)->type, &mien_in(n, 1)->type, 1, true);
+  s->p.constant = true;
+  for (size_t i = 0; i < sizeof conv_algorithms / sizeof *conv_algorithms; i++)
+    if (strcmp(conv_algorithms[i].name, name) == 0 && conv_algorithms[i].applies(&s->p))
+      return conv_prepare_as(n, s, &conv_algorithms[i]);
+  return MIEN_INTERNAL;
+}
+static mien_status winograd_prepare_2(mien_node *n) { return winograd_prepare(n, "winograd2"); }
+static mien_status winograd_prepare_4(mien_node *n) { return winograd_prepare(n, "winograd4"); }
+
+static void winograd_register(mien_env *env, mien_op ops[3]) {
+  mien_error error = {0};
+  for (int i = 0; i < 2; i++) {
+    ops[i] = mien_ops_fused_Conv[0];
+    ops[i].domain = "test";
+    ops[i].name = i ? "Conv4" : "Conv2";
+    ops[i].prepare = i ? winograd_prepare_4 : winograd_prepare_2;
+  }
+  ops[2] = (mien_op){.name = NULL};
+  assert_int_equal(mien__registry_add(env, ops, NULL, NULL, &error), MIEN_OK);
+}
+
+typedef struct winograd_case {
+  int64_t n, c, m, in[2], pads[4];
+  const char *act; /* NULL: bias alone */
+  bool act_last, pad;
+} winograd_case;
+
+static void winograd_run(mien_env *env, const char *name, const winograd_case *k) {
+  uint64_t seed = 77;
+  reference_conv r = {.n = k->n, .c = k->c, .m = k->m, .group = 1, .last = true, .in = {1, k->in[0], k->in[1]}};
+  for (int d = 0; d < 3; d++) {
+    r.kernel[d] = d ? 3 : 1, r.stride[d] = r.dilation[d] = r.out[d] = 1;
+    if (d) r.before[d] = k->pads[d - 1], r.out[d] = k->in[d - 1] + k->pads[d - 1] + k->pads[d + 1] - 2;
+  }
+  op_call c = {.domain = "test", .name = name, .version = 1};
+  op_attr_i(&c, "channels_last", 1);
+  op_attr_ints(&c, "pads", k->pads, 4);
+  r.x = isa_in(&c, 4, OP_DIMS(k->n, k->in[0], k->in[1], k->c), &seed);
+  r.w = isa_in(&c, 4, OP_DIMS(k->m, k->c, 3, 3), &seed);
+  reference_tail tail = {.act = k->act ? k->act : "", .alpha = (double)-0.25f, .beta = (double)0.5f};
+  tail.act_last = k->act_last;
+  op_attr_s(&c, "activation", tail.act);
+  op_attr_f(&c, "alpha", -0.25f);
+  op_attr_f(&c, "beta", 0.5f);
+  op_attr_i(&c, "act_last", k->act_last);
+  tail.bias = isa_in(&c, 1, OP_DIMS(k->m), &seed);
+  if (k->act) {
+    tail.slope = isa_in(&c, 1, OP_DIMS(k->m), &seed);
+    tail.scale = isa_in(&c, 1, OP_DIMS(k->m), &seed);
+    tail.residual = isa_in(&c, 4, OP_DIMS(k->n, r.out[1], r.out[2], k->m), &seed);
+  }
+  if (k->pad) {
+    while (c.in_count < 6) op_absent(&c);
+    r.pad = isa_in(&c, 1, OP_DIMS(k->c), &seed);
+  }
+  isa_run_all(env, &c, -1);
+  const int64_t count = k->n * r.out[1] * r.out[2] * k->m;
+  double *want = calloc((size_t)count + 1, sizeof *want), largest = 0;
+  assert_non_null(want);
+  const reference_tail none = {.act = ""};
+  reference_conv_run(&r, &none, want);
+  for (int64_t i = 0; i < count; i++) {
+    largest = fmax(largest, fabs(want[i]));
+    want[i] = reference_finish(&tail, want[i], i % k->m, i);
+  }
+  op_expect(&c.out[0], want, count, TOLERANCE * largest, 0);
+  free(want);
+  op_free(&c);
+}
+
+static const char *const acts[] = {"",        "Relu", "LeakyRelu", "PRelu", "Clip",
+                                   "Sigmoid", "Tanh", "Gelu",      "Silu",  "HardSwish"};
+
+static void winograd_cases_body(mien_env *env) {
+  static const winograd_case fixed[] = {
+      {1, 1, 1, {1, 1}, {1, 1, 1, 1}, NULL, false, false},
+      {0, 3, 4, {5, 5}, {1, 1, 1, 1}, NULL, false, false},
+      {1, 64, 64, {14, 14}, {1, 1, 1, 1}, "PRelu", false, true},
+      {3, 20, 67, {33, 33}, {1, 1, 1, 1}, "Relu", true, true}, /* chunks on one thread, phases on more */
+      {3, 300, 5, {33, 31}, {0, 1, 2, 1}, NULL, false, true},  /* two parts of the sum; V in several groups */
+      {1, 512, 33, {5, 6}, {1, 1, 1, 1}, "", false, false},
+  };
+  mien_op ops[3];
+  winograd_register(env, ops);
+  for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
+    winograd_run(env, "Conv2", &fixed[i]);
+    winograd_run(env, "Conv4", &fixed[i]);
+  }
+}
+
+static void winograd_random_body(mien_env *env) {
+  mien_op ops[3];
+  winograd_register(env, ops);
+  uint64_t seed = 2;
+  for (int i = 0; i < 60; i++) {
+    winograd_case k = {.n = (int64_t)op_random(&seed, 1, 4), .c = (int64_t)op_random(&seed, 1, 68)};
+    k.m = (int64_t)op_random(&seed, 1, 68);
+    for (int d = 0; d < 2; d++) k.in[d] = (int64_t)op_random(&seed, 1, i % 8 ? 14 : 34);
+    for (int d = 0; d < 4; d++) k.pads[d] = (int64_t)op_random(&seed, k.in[d % 2] < 3 ? 1 : 0, 3);
+    k.act = i % 4 ? acts[i % 10] : NULL;
+    k.act_last = i & 1;
+    k.pad = i % 3 == 0;
+    winograd_run(env, "Conv2", &k);
+    winograd_run(env, "Conv4", &k);
+  }
+}
+
+/* An image alone has the bits that it has in a batch, also by what mien.Conv itself chooses. */
+static void winograd_batch_body(mien_env *env) {
+  static const char *const names[] = {"Conv2", "Conv4", "Conv"};
+  mien_op ops[3];
+  winograd_register(env, ops);
+  for (int k = 0; k < 3; k++) {
+    uint64_t seed = 5;
+    const int64_t one = 19 * 27 * 64, out = 19 * 27 * 64;
+    op_call c = {.domain = k < 2 ? "test" : "mien", .name = names[k], .version = 1};
+    op_attr_ints(&c, "pads", OP_DIMS(1, 1, 1, 1), 4);
+    op_attr_i(&c, "channels_last", 1);
+    float *x = isa_in(&c, 4, OP_DIMS(3, 19, 27, 64), &seed);
+    isa_in(&c, 4, OP_DIMS(64, 64, 3, 3), &seed);
+    op_run_ok(env, &c);
+    float *all = c.out[0].data;
+    c.out[0].data = NULL;
+    c.in[0].type.dim[0] = 1;
+    for (int64_t i = 0; i < 3; i++) {
+      if (i) memmove(x, x + one, (size_t)((3 - i) * one) * sizeof *x);
+      c.threads = (int)i;
+      op_run_ok(env, &c);
+      assert_memory_equal(c.out[0].data, all + i * out, (size_t)out * sizeof *all);
+    }
+    free(all);
+    op_free(&c);
+  }
+}
+
+static conv_problem problem(int64_t channels, int64_t size, int64_t kernel, int64_t stride, int64_t dilation,
+                            int64_t group, bool last) {
+  const int64_t reach = (kernel - 1) * dilation, out = (size + 2 - reach - 1) / stride + 1;
+  const mien_window w = {.rank = 2,
+                         .in = {size, size},
+                         .out = {out, out},
+                         .kernel = {kernel, kernel},
+                         .stride = {stride, stride},
+                         .dilation = {dilation, dilation},
+                         .before = {1, 1},
+                         .after = {1, 1}};
+  const mien_type x = op_type(MIEN_F32, 4, last ? OP_DIMS(1, size, size, channels) : OP_DIMS(1, channels, size, size));
+  const mien_type k = op_type(MIEN_F32, 4, OP_DIMS(channels, channels / group, kernel, kernel));
+  conv_problem p;
+  conv_problem_make(&p, &w, &x, &k, group, last);
+  p.constant = true;
+  return p;
+}
+
+static bool chosen(mien_env *env, const conv_problem *p) {
+  return strncmp(conv_choose(p, env->host.math)->name, "winograd", 8) == 0;
+}
+
+static void winograd_choice_body(mien_env *env) {
+  for (int64_t channels = 64, size = 112; channels <= 256; channels *= 2, size /= 2) {
+    conv_problem p = problem(channels, size, 3, 1, 1, 1, true);
+    assert_true(chosen(env, &p));
+    p.constant = false;
+    assert_false(chosen(env, &p));
+  }
+  const conv_problem others[] = {
+      problem(64, 56, 3, 2, 1, 1, true), problem(64, 56, 3, 1, 2, 1, true), problem(64, 56, 3, 1, 1, 2, true),
+      problem(64, 56, 5, 1, 1, 1, true), problem(64, 56, 1, 1, 1, 1, true), problem(64, 56, 3, 1, 1, 1, false),
+      problem(512, 1, 3, 1, 1, 1, true), /* one pixel: weights are all there is */
+  };
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) assert_false(chosen(env, &others[i]));
+}
+
+static void test_cases(void **state) { (void)state, isa_each(winograd_cases_body); }
+static void test_random(void **state) { (void)state, isa_each(winograd_random_body); }
+static void test_batch(void **state) { (void)state, isa_each(winograd_batch_body); }
+static void test_choice(void **state) { (void)state, isa_each(winograd_choice_body); }
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_cases),
+      cmocka_unit_test(test_random),
+      cmocka_unit_test(test_batch),
+      cmocka_unit_test(test_choice),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
