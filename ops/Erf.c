@@ -5,8 +5,11 @@
 
 #define erf_of(C, x) ((C) _Generic((x), float : erf((float)(x)), default : erf((double)(x))))
 #define erf_one(C, s, x) erf_of(C, x)
-MIEN_UNARY(erf_one, void, MIEN_NUMBERS)
-MIEN_COST(erf_one, 8)
+#define ERF_BUT_F32(X, ...) MIEN_FLOATS_BUT_F32(X, __VA_ARGS__) MIEN_INTS(X, __VA_ARGS__)
+#define erf_fast(m, x, y, count) ((m)->erf)((x), (y), (count)) /* in parentheses: erf is a macro of tgmath.h */
+MIEN_UNARY_FAST(erf_one, void, ERF_BUT_F32, erf, erf_fast)
+MIEN_KERNELS(erf_one, MIEN_NUMBERS)
+MIEN_COST(erf_one, 2)
 
 const mien_op mien_ops_Erf[] = {
     {.name = "Erf",

@@ -3,8 +3,10 @@
 #include <tgmath.h>
 
 #define exp_one(C, s, x) exp(x)
-MIEN_UNARY(exp_one, void, MIEN_FLOATS)
-MIEN_COST(exp_one, 4)
+#define exp_fast(m, x, y, count) ((m)->exp)((x), (y), (count)) /* in parentheses: exp is a macro of tgmath.h */
+MIEN_UNARY_FAST(exp_one, void, MIEN_FLOATS_BUT_F32, exp, exp_fast)
+MIEN_KERNELS(exp_one, MIEN_FLOATS)
+MIEN_COST(exp_one, 2)
 
 const mien_op mien_ops_Exp[] = {
     {.name = "Exp",

@@ -7,7 +7,8 @@
 #define gelu_tanh(C, s, x) \
   ((C)0.5 * (x) * ((C)1 + tanh((C)0.79788456080286535588 * ((x) + (C)0.044715 * (x) * (x) * (x)))))
 
-MIEN_UNARY_ACTIVATION(gelu_exact, void, MIEN_ACT_GELU)
+#define gelu_fast(m, x, y, count) (m)->activate(MIEN_ACT_GELU, 0, 0, (x), (y), (count))
+MIEN_UNARY_FAST(gelu_exact, void, MIEN_FLOATS_BUT_F32, activate, gelu_fast)
 MIEN_FLOATS(MIEN_UNARY_SAME, gelu_tanh, void)
 
 typedef struct {

@@ -3,7 +3,8 @@
 #include <tgmath.h>
 
 #define sigmoid(C, s, x) ((C)1 / ((C)1 + exp(-(x))))
-MIEN_UNARY_ACTIVATION(sigmoid, void, MIEN_ACT_SIGMOID)
+#define sigmoid_fast(m, x, y, count) (m)->activate(MIEN_ACT_SIGMOID, 0, 0, (x), (y), (count))
+MIEN_UNARY_FAST(sigmoid, void, MIEN_FLOATS_BUT_F32, activate, sigmoid_fast)
 MIEN_KERNELS(sigmoid, MIEN_FLOATS)
 MIEN_COST(sigmoid, 2)
 

@@ -3,7 +3,8 @@
 #include <tgmath.h>
 
 #define tanh_one(C, s, x) tanh(x)
-MIEN_UNARY_ACTIVATION(tanh_one, void, MIEN_ACT_TANH)
+#define tanh_fast(m, x, y, count) (m)->activate(MIEN_ACT_TANH, 0, 0, (x), (y), (count))
+MIEN_UNARY_FAST(tanh_one, void, MIEN_FLOATS_BUT_F32, activate, tanh_fast)
 MIEN_KERNELS(tanh_one, MIEN_FLOATS)
 MIEN_COST(tanh_one, 2)
 

@@ -11,6 +11,7 @@ typedef struct {
   uint64_t half[2];
 } __attribute__((may_alias)) where_16;
 
+/* Both sides are loaded, so that the choice is a blend and no jump. */
 #define WHERE_ROW(T)                                                                                          \
   static void where_row_##T(const uint8_t *c, int64_t step_c, const void *xs, int64_t step_x, const void *ys, \
                             int64_t step_y, void *zs, int64_t count) {                                        \
@@ -22,9 +23,15 @@ typedef struct {
       for (int64_t i = 0; i < count; i++) z[i] = from[i * step];                                              \
     } else if (step_x && step_y) {                                                                            \
       MIEN_INDEPENDENT                                                                                        \
-      for (int64_t i = 0; i < count; i++) z[i] = c[i] ? x[i] : y[i];                                          \
+      for (int64_t i = 0; i < count; i++) {                                                                   \
+        const T a = x[i], b = y[i];                                                                           \
+        z[i] = c[i] ? a : b;                                                                                  \
+      }                                                                                                       \
     } else {                                                                                                  \
-      for (int64_t i = 0; i < count; i++) z[i] = c[i] ? x[i * step_x] : y[i * step_y];                        \
+      for (int64_t i = 0; i < count; i++) {                                                                   \
+        const T a = x[i * step_x], b = y[i * step_y];                                                         \
+        z[i] = c[i] ? a : b;                                                                                  \
+      }                                                                                                       \
     }                                                                                                         \
   }
 WHERE_ROW(where_1)

@@ -172,19 +172,20 @@ static inline uint64_t mien_truncate_u64(double v) {
   TYPES(MIEN_UNARY_BOOL, op, S)      \
   MIEN_KERNELS(op, TYPES)
 
-/* The same over MIEN_FLOATS where f32 has a fast kernel in mien_math: `op` is then for machines without one.
-** Loops only: MIEN_KERNELS(op, MIEN_FLOATS) makes the table. */
-#define MIEN_UNARY_ACTIVATION(op, S, act)                                       \
-  MIEN_UNARY_SAME(PLAIN_F32, float, float, PLAIN, op, S)                        \
-  static mien_status op##_F32(mien_node *n, int64_t begin, int64_t end) {       \
-    const mien_math *m = mien_math_of(n);                                       \
-    const float *x = mien_in(n, 0)->data;                                       \
-    float *y = mien_out(n, 0)->data;                                            \
-    if (!m || !m->activate) return op##_PLAIN_F32(n, begin, end);               \
-    if (begin < end) m->activate(act, 0, 0, x + begin, y + begin, end - begin); \
-    return MIEN_OK;                                                             \
-  }                                                                             \
-  MIEN_FLOATS_BUT_F32(MIEN_UNARY_SAME, op, S)
+/* The same where f32 has a fast kernel in mien_math, called as fast(m, x, y, count): `op` is then for the other types of
+** the list BUT_F32, and for machines without the kernel. Loops only: MIEN_KERNELS makes the table. */
+#define MIEN_UNARY_FAST(op, S, BUT_F32, member, fast)                     \
+  MIEN_UNARY_SAME(PLAIN_F32, float, float, PLAIN, op, S)                  \
+  static mien_status op##_F32(mien_node *n, int64_t begin, int64_t end) { \
+    const mien_math *m = mien_math_of(n);                                 \
+    const float *x = mien_in(n, 0)->data;                                 \
+    float *y = mien_out(n, 0)->data;                                      \
+    if (!MIEN_MATH_HAS(m, member)) return op##_PLAIN_F32(n, begin, end);  \
+    if (begin < end) fast(m, x + begin, y + begin, end - begin);          \
+    return MIEN_OK;                                                       \
+  }                                                                       \
+  BUT_F32(MIEN_UNARY_SAME, op, S)
+#define MIEN_MATH_HAS(m, member) ((m) && (m)->size > offsetof(mien_math, member) && (m)->member)
 
 /* Y has X's shape and is of truth values. */
 static inline mien_status mien_infer_same_bool(mien_node *n) {

@@ -161,14 +161,19 @@ static inline mien_status mien_reduce_sets(mien_node *n, const mien_reduction *r
   const mien_tensor *x = mien_in(n, 0), *y = mien_out(n, 0);
   const size_t bytes = mien_dtype_bytes(x->type.dtype), out_bytes = mien_dtype_bytes(y->type.dtype);
   const int64_t row = r->across ? r->kept_dim[r->kept - 1] : 1;
+  /* Whole sets one after another in memory: many at a time, for those of few elements. */
+  const bool packed = !r->across && r->reduced == 1 && r->kept <= 1 && r->count > 0;
   _Alignas(16) char accs[MIEN_REDUCE_LANES * MIEN_REDUCE_ACC];
   for (int64_t i = begin, lanes; i < end; i += lanes) {
-    lanes = row - i % row < end - i ? row - i % row : end - i;
+    lanes = packed ? end - i : row - i % row < end - i ? row - i % row : end - i;
     if (lanes > MIEN_REDUCE_LANES) lanes = MIEN_REDUCE_LANES;
     loops->first(accs, lanes);
     if (r->count > 0) {
       const char *from = (const char *)x->data + (size_t)mien_reduction_base(r, i) * bytes;
-      if (r->across)
+      if (packed)
+        for (int64_t k = 0; k < lanes; k++)
+          loops->along(accs + (size_t)k * loops->acc, from + (size_t)(k * r->count) * bytes, r->count, 0);
+      else if (r->across)
         mien_reduce_side_by_side(r, loops, from, bytes, accs, lanes);
       else
         mien_reduce_one(r, loops, from, bytes, accs);

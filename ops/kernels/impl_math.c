@@ -17,4 +17,6 @@ const mien_math MIEN_K(mien__math) = {
     .layer_norm = MIEN_K(mien__layer_norm),
     .gemm_pieces = MIEN_K(mien__gemm_pieces),
     .depthwise = MIEN_K(mien__depthwise),
+    .exp = MIEN_K(mien__exp),
+    .erf = MIEN_K(mien__erf),
 };

@@ -21,6 +21,15 @@ void MIEN_K(mien__activate)(mien_activation act, float alpha, float beta, const 
   activate_by_name[act](vf_set(alpha), vf_set(beta), x, y, count);
 }
 
+#define EACH(name, function)                                                            \
+  void MIEN_K(name)(const float *x, float *y, int64_t count) {                          \
+    int64_t i = 0;                                                                      \
+    for (; i + VL <= count; i += VL) vf_store(y + i, function(vf_load(x + i)));         \
+    if (i < count) vf_store_n(y + i, function(vf_load_n(x + i, count - i)), count - i); \
+  }
+EACH(mien__exp, v_exp)
+EACH(mien__erf, v_erf)
+
 /* Two accumulators, so that additions overlap; the same for every call of one length. */
 void MIEN_K(mien__softmax)(const float *x, float *y, int64_t count) {
   vf largest = vf_set(-INFINITY);

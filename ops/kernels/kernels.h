@@ -22,6 +22,8 @@ size_t MIEN_K(mien__attention_scratch)(const mien_attention *a);
 void MIEN_K(mien__attention)(const mien_attention *a, int64_t begin, int64_t end, void *scratch);
 
 void MIEN_K(mien__activate)(mien_activation act, float alpha, float beta, const float *x, float *y, int64_t count);
+void MIEN_K(mien__exp)(const float *x, float *y, int64_t count);
+void MIEN_K(mien__erf)(const float *x, float *y, int64_t count);
 void MIEN_K(mien__softmax)(const float *x, float *y, int64_t count);
 void MIEN_K(mien__layer_norm)(const float *x, const float *gamma, const float *beta, float epsilon, float *y,
                               int64_t count, float *mean, float *inv_std);

@@ -1,5 +1,6 @@
 /* Unary elementwise operators against independent formulas in double. */
 #include "elementwise.h"
+#include "isa.h"
 
 #define FLOATS \
   { MIEN_F32, MIEN_F64, MIEN_F16, MIEN_BF16 }
@@ -253,6 +254,42 @@ static void test_gelu_tanh(void **state) {
   op_free(&c);
 }
 
+/* The f32 kernels of every instruction set, over their whole range. */
+static void fast_kernels(mien_env *env) {
+  static const struct {
+    const char *name;
+    double (*want)(double x);
+    double low, high;
+  } kernels[] = {{"Exp", exp, -87, 88},
+                 {"Erf", erf, -5, 5},
+                 {"Erf", erf, -0.6, 0.6},
+                 {"Sigmoid", sigmoid, -80, 80},
+                 {"Tanh", tanh, -10, 10}};
+  for (size_t k = 0; k < sizeof kernels / sizeof *kernels; k++) {
+    op_call c = {.name = kernels[k].name, .version = 13};
+    float *x = op_in(&c, MIEN_F32, 1, OP_DIMS(100003), NULL);
+    for (int64_t i = 0; i < 100003; i++)
+      x[i] = (float)(kernels[k].low + (kernels[k].high - kernels[k].low) * (double)i / 100002);
+    op_run_ok(env, &c);
+    for (int64_t i = 0; i < 100003; i++) expect_near(&c, i, at(&c.out[0], i), kernels[k].want((double)x[i]), 0, 5e-7);
+    op_free(&c);
+  }
+  const char *names[] = {"Exp", "Erf"};
+  const double want[2][6] = {{INFINITY, 0, NAN, INFINITY, 0, 1}, {1, -1, NAN, 1, -1, 0}};
+  for (int k = 0; k < 2; k++) {
+    op_call c = {.name = names[k], .version = 13};
+    op_in(&c, MIEN_F32, 1, OP_DIMS(6), (float[]){INFINITY, -INFINITY, NAN, 1e30f, -1e30f, 0});
+    op_run_ok(env, &c);
+    op_expect(&c.out[0], want[k], 6, 0, 0);
+    op_free(&c);
+  }
+}
+
+static void test_fast_kernels(void **state) {
+  (void)state;
+  isa_each(fast_kernels);
+}
+
 static void test_refused(void **state) {
   op_call c = {.name = "Sqrt", .version = 13};
   op_in(&c, MIEN_I32, 1, OP_DIMS(1), NULL);
@@ -262,9 +299,9 @@ static void test_refused(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_values),   cmocka_unit_test(test_nan_everywhere),
-                                     cmocka_unit_test(test_extremes), cmocka_unit_test(test_integers),
-                                     cmocka_unit_test(test_truth),    cmocka_unit_test(test_gelu_tanh),
-                                     cmocka_unit_test(test_refused)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_values),       cmocka_unit_test(test_nan_everywhere),
+                                     cmocka_unit_test(test_extremes),     cmocka_unit_test(test_integers),
+                                     cmocka_unit_test(test_truth),        cmocka_unit_test(test_gelu_tanh),
+                                     cmocka_unit_test(test_fast_kernels), cmocka_unit_test(test_refused)};
   return cmocka_run_group_tests(tests, op_env_setup, op_env_teardown);
 }

@@ -164,6 +164,9 @@ typedef struct mien_math {
                       int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e);
   /* C[i, j] = epilogue(sum over t of piece t of row i, element j, times w[t * length + j]); step 1. */
   void (*depthwise)(int64_t m, const mien_pieces *a, const float *w, float *c, int64_t c_row, const mien_epilogue *e);
+  /* y[i] of x[i]; y may be x. */
+  void (*exp)(const float *x, float *y, int64_t count);
+  void (*erf)(const float *x, float *y, int64_t count);
 } mien_math;
 
 /* Services for operators. `size` says how much of the table this host has. */
