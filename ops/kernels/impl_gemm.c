@@ -146,7 +146,7 @@ static void gemm_area(int64_t m0, int64_t m1, int64_t n, int64_t k, const float 
       int64_t begin, end;
       gemm_split(m, i, &begin, &end);
       const float *at[GEMM_ROWS];
-      for (int64_t r = begin; r < end; r++) at[r - begin] = a + (m0 + r) * a_stride;
+      for (int64_t r = begin; r < end; r++) at[r - begin] = k ? a + (m0 + r) * a_stride : a;
       const mien_pieces rows = {.rows = at, .stride = 0, .count = 1, .length = k, .step = 1};
       gemm_block(end - begin, &rows, 0, packed + j * k, j, min_i64(GEMM_COLUMNS, min_i64(n, n1) - j), to, m0 + begin);
     }
