@@ -148,7 +148,8 @@ static void gemm_area(int64_t m0, int64_t m1, int64_t n, int64_t k, const float 
       const float *at[GEMM_ROWS];
       for (int64_t r = begin; r < end; r++) at[r - begin] = k ? a + (m0 + r) * a_stride : a;
       const mien_pieces rows = {.rows = at, .stride = 0, .count = 1, .length = k, .step = 1};
-      gemm_block(end - begin, &rows, 0, packed + j * k, j, min_i64(GEMM_COLUMNS, min_i64(n, n1) - j), to, m0 + begin);
+      gemm_block(end - begin, &rows, 0, k ? packed + j * k : packed, j, min_i64(GEMM_COLUMNS, min_i64(n, n1) - j), to,
+                 m0 + begin);
     }
 }
 
@@ -181,7 +182,7 @@ void MIEN_K(mien__gemm_pieces)(int64_t m, int64_t n, const mien_pieces *a, const
     for (int64_t i = 0; i < blocks; i++) {
       int64_t begin, end;
       gemm_split(m, i, &begin, &end);
-      gemm_block(end - begin, a, begin, packed + j * k, j, min_i64(GEMM_COLUMNS, n1 - j), &to, begin);
+      gemm_block(end - begin, a, begin, k ? packed + j * k : packed, j, min_i64(GEMM_COLUMNS, n1 - j), &to, begin);
     }
 }
 
