@@ -175,7 +175,6 @@ def constant(values, name="c", dtype=np.int64):
     ("MatMul", [], {}, [port("x", (2, 3)), port("w", (4, 5))]),
     ("Gemm", [], {}, [port("x", (2, 3)), port("w", (4, 5))]),
     ("Add", [], {}, [port("x", (2, 3)), port("w", (4,))]),
-    ("Add", [], {}, [port("x", (2**40, 1)), port("w", (1, 2**40))]),
     ("Add", [], {}, [port("x"), port("w", (2,), TensorProto.INT64)]),
     ("Softmax", [], {"axis": 3}, [port("x")]),
     ("LayerNormalization", [], {"axis": 9}, [port("x"), port("w")]),
@@ -188,6 +187,10 @@ def test_wrong_nodes_are_named(mien, tmp_path, op, constants, attributes, inputs
     data = model([helper.make_node(op, names, outputs, name="the_culprit", **attributes)], inputs,
                  [helper.make_empty_tensor_value_info("y")], initializers)
     refuse(mien, tmp_path, data, "the_culprit", op)
+
+
+def test_sizes_that_overflow(mien, tmp_path):
+    refuse(mien, tmp_path, model([node("Add", ["x", "w"])], [port("x", (2**40, 1)), port("w", (1, 2**40))]), "limit")
 
 
 def test_folding_is_bounded(mien, tmp_path):
