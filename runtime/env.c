@@ -1,5 +1,6 @@
 /* env.c -- the env: allocator, limits, operator table. */
 #include "internal.h"
+#include "ops/kernels/select.h"
 
 #include <stdlib.h>
 
@@ -30,10 +31,12 @@ mien_status mien_env_create(const mien_env_options *options, mien_env **out, mie
   set_default(&l->arena_bytes, (uint64_t)8 << 30);
   set_default(&l->folded_bytes, (uint64_t)64 << 20);
   set_default(&l->pixels, (uint64_t)64 << 20);
+  const mien_math *math;
+  MIEN_TRY(mien__math_select(&math, error));
   mien_env *env = o.alloc(o.alloc_context, NULL, 0, sizeof *env);
   if (!env) return mien__no_memory(error, sizeof *env);
   *env = (mien_env){.alloc = o.alloc, .alloc_context = o.alloc_context, .limits = *l, .host = mien__host};
-  env->host.math = mien__math_select();
+  env->host.math = math;
   atomic_init(&env->references, 1);
   for (size_t i = 0; mien__builtin_ops[i]; i++) {
     mien_status status = mien__registry_add(env, mien__builtin_ops[i], NULL, NULL, error);

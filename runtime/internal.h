@@ -211,8 +211,6 @@ static inline const void *mien__contents(const mien__value *v) { return v->const
 void mien__private_packs_free(mien_node *n);
 /* infer.c: contents of outputs from contents of inputs. */
 mien_status mien__infer_contents(mien_node *n);
-/* select.c: kernels of this machine's instruction set. */
-const mien_math *mien__math_select(void);
 
 /* ---------------------------------------------------------------- threads.c */
 

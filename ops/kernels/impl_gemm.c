@@ -59,13 +59,6 @@ VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, int
   gemm_flush(rows, vectors, sum, tile, add);
 }
 
-#if GEMM_ROWS == 14
-#define EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
-#elif GEMM_ROWS == 6
-#define EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
-#else
-#define EACH_ROWS(X) X(1) X(2) X(3) X(4)
-#endif
 #define X(rows)                                                                                           \
   static void gemm_##rows##_1(const mien_pieces *a, int64_t row, const float *b, float *tile, bool add) { \
     gemm_micro(rows, 1, a, row, b, tile, add);                                                            \

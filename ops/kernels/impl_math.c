@@ -1,9 +1,9 @@
-/* ops/kernels/impl_math.c -- the table of one instruction set. */
+/* ops/kernels/impl_math.c -- the table of one tier. */
 #include "ops/kernels/kernels.h"
 
-const mien_math MIEN_K(mien__math) = {
+const mien_math MIEN_T(mien__math) = {
     .size = sizeof(mien_math),
-    .isa = MIEN_ISA_NAME,
+    .isa = MIEN_TIER_NAME,
     .gemm_pack_bytes = MIEN_K(mien__gemm_pack_bytes),
     .gemm_pack = MIEN_K(mien__gemm_pack),
     .gemm = MIEN_K(mien__gemm),

@@ -146,13 +146,6 @@ VEC void winograd_micro(const int rows, const int vectors, int64_t depth, const 
     }
 }
 
-#if GEMM_ROWS == 14
-#define EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
-#elif GEMM_ROWS == 6
-#define EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
-#else
-#define EACH_ROWS(X) X(1) X(2) X(3) X(4)
-#endif
 #define X(rows)                                                                                                    \
   static void winograd_##rows##_1(int64_t depth, const float *a, int64_t a_row, const float *b, const float *next, \
                                   float *c, bool add) {                                                            \

@@ -28,6 +28,6 @@ void MIEN_K(mien__softmax)(const float *x, float *y, int64_t count);
 void MIEN_K(mien__layer_norm)(const float *x, const float *gamma, const float *beta, float epsilon, float *y,
                               int64_t count, float *mean, float *inv_std);
 
-extern const mien_math MIEN_K(mien__math);
+extern const mien_math MIEN_T(mien__math);
 
 #endif

@@ -1,5 +1,5 @@
 /* ops/kernels/simd.h -- the vector of the instruction set that this file is compiled for: one text a kernel,
-** compiled once per set (ops/kernels/impl_*.c with -DMIEN_ISA=portable|avx2|avx512 and that set's flags).
+** compiled once per set (ops/kernels/impl_*.c with -DMIEN_ISA=portable|avx2|avx512|neon and that set's flags).
 **
 ** vf is VL floats, vm a lane mask. Partial loads and stores touch exactly n elements: nothing is read past the end
 ** of a tensor, and a tail goes through the same arithmetic as a body, so its bits are the same. */
@@ -14,9 +14,12 @@
 #define MIEN_PASTE(a, b) MIEN_PASTE2(a, b)
 /* A symbol of this instruction set. */
 #define MIEN_K(name) MIEN_PASTE(name, MIEN_ISA)
+/* A symbol of this tier: the set itself, or the set and further instructions that only some kernels have a use for. Those
+** alone are compiled for the tier; it shares the others with its set. */
+#define MIEN_T(name) MIEN_PASTE(name, MIEN_TIER)
 #define MIEN_STRING2(a) #a
 #define MIEN_STRING(a) MIEN_STRING2(a)
-#define MIEN_ISA_NAME MIEN_STRING(MIEN_ISA)
+#define MIEN_TIER_NAME MIEN_STRING(MIEN_TIER)
 
 #define VEC static inline __attribute__((always_inline))
 #if defined(__has_feature)
@@ -110,6 +113,57 @@ VEC vf vf_scale(vf a, vf exponent) {
 }
 VEC void vf_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); }
 
+#elif defined(MIEN_ISA_neon)
+#include <arm_neon.h>
+#define VL 4
+#define GEMM_ROWS 8
+#define VF_FUSED
+typedef float32x4_t vf;
+typedef uint32x4_t vm;
+
+VEC vf vf_set(float x) { return vdupq_n_f32(x); }
+VEC vf vf_load(const float *p) { return vld1q_f32(p); }
+VEC void vf_store(float *p, vf v) { vst1q_f32(p, v); }
+VEC vf vf_load_n(const float *p, int64_t n) {
+  if (n >= VL) return vld1q_f32(p);
+  vf v = vdupq_n_f32(0);
+  if (n > 0) v = vld1q_lane_f32(p, v, 0);
+  if (n > 1) v = vld1q_lane_f32(p + 1, v, 1);
+  if (n > 2) v = vld1q_lane_f32(p + 2, v, 2);
+  return v;
+}
+VEC void vf_store_n(float *p, vf v, int64_t n) {
+  if (n >= VL) {
+    vst1q_f32(p, v);
+    return;
+  }
+  if (n > 0) vst1q_lane_f32(p, v, 0);
+  if (n > 1) vst1q_lane_f32(p + 1, v, 1);
+  if (n > 2) vst1q_lane_f32(p + 2, v, 2);
+}
+VEC vf vf_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
+VEC vf vf_fnma(vf a, vf b, vf c) { return vfmsq_f32(c, a, b); }
+VEC vf vf_sqrt(vf a) { return vsqrtq_f32(a); }
+VEC vf vf_abs(vf a) { return vabsq_f32(a); }
+VEC vf vf_select(vm m, vf yes, vf no) { return vbslq_f32(m, yes, no); }
+VEC vf vf_max2(vf a, vf b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+VEC vf vf_min2(vf a, vf b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+VEC vm vf_less(vf a, vf b) { return vcltq_f32(a, b); }
+VEC vm vf_is_nan(vf a) { return vmvnq_u32(vceqq_f32(a, a)); }
+VEC vm vm_first(int64_t n) {
+  static const uint32_t lane[VL] = {0, 1, 2, 3};
+  return vcltq_u32(vld1q_u32(lane), vdupq_n_u32((uint32_t)n));
+}
+VEC vf vf_copysign(vf magnitude, vf sign) { return vbslq_f32(vdupq_n_u32(0x80000000u), sign, magnitude); }
+VEC vf vf_round(vf a) { return vrndnq_f32(a); }
+VEC vf vf_power2(int32x4_t e) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(e, vdupq_n_s32(127)), 23)); }
+/* a * 2^exponent, |exponent| <= 250: in two steps, so that subnormal results are right. */
+VEC vf vf_scale(vf a, vf exponent) {
+  int32x4_t e = vcvtq_s32_f32(exponent), half = vshrq_n_s32(e, 1);
+  return vmulq_f32(vmulq_f32(a, vf_power2(half)), vf_power2(vsubq_s32(e, half)));
+}
+VEC void vf_prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
+
 #else
 #define VL 4
 #define GEMM_ROWS 4
@@ -162,6 +216,16 @@ VEC void vf_prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
 #endif
 
 #define GEMM_COLUMNS (2 * VL)
+/* X(rows) for every height of a microkernel. */
+#if GEMM_ROWS == 14
+#define EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#elif GEMM_ROWS == 8
+#define EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
+#elif GEMM_ROWS == 6
+#define EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#else
+#define EACH_ROWS(X) X(1) X(2) X(3) X(4)
+#endif
 
 /* NaN in either operand gives NaN. */
 VEC vf vf_max(vf a, vf b) { return vf_select(vf_is_nan(a), a, vf_max2(a, b)); }

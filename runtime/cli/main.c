@@ -12,15 +12,17 @@ static void print_help(FILE *file) {
           "usage: mien COMMAND ... [--help]\n\ncommands\n",
           mien_version());
   for (const cli_command *const *c = commands; *c; c++) fprintf(file, "  %-9s %s\n", (*c)->name, (*c)->summary);
-  fprintf(file, "\nA first walk\n"
-                "  mien convert model.onnx -o model.plan     an ONNX file becomes a plan, verified by a run\n"
-                "  mien info model.plan                      its inputs, outputs and operators\n"
-                "  mien run model.plan --input image=me.jpg  the answer\n"
-                "  mien check model.plan                     the recorded results, on this machine\n\n"
-                "Results go to stdout, everything else to stderr; --json gives one JSON object.\n"
-                "Exit status: 0 good, 1 failed or mismatch, 2 wrong usage.\n"
-                "Environment: MIEN_PLUGIN_PATH directories with plugins, separated by ':'\n"
-                "             MIEN_ISA         portable, avx2 or avx512: use no better kernels than these\n");
+  fprintf(file,
+          "\nA first walk\n"
+          "  mien convert model.onnx -o model.plan     an ONNX file becomes a plan, verified by a run\n"
+          "  mien info model.plan                      its inputs, outputs and operators\n"
+          "  mien run model.plan --input image=me.jpg  the answer\n"
+          "  mien check model.plan                     the recorded results, on this machine\n\n"
+          "Results go to stdout, everything else to stderr; --json gives one JSON object.\n"
+          "Exit status: 0 good, 1 failed or mismatch, 2 wrong usage.\n"
+          "Environment: MIEN_PLUGIN_PATH directories with plugins, separated by ':'\n"
+          "             MIEN_ISA         these kernels instead of the best: portable, avx2, avx512, avx512_bf16;\n"
+          "                              on ARM portable, neon\n");
 }
 
 static bool wants_help(int argc, char **argv) {

@@ -194,13 +194,38 @@ static void test_guards(void **state) { (void)state, isa_each(guards_body); }
 
 static void test_select(void **state) {
   (void)state;
-  const mien_math *best = mien__math_select();
-  setenv("MIEN_ISA", "portable", 1);
-  assert_string_equal(mien__math_select()->isa, "portable");
-  setenv("MIEN_ISA", "avx10.7", 1);
-  assert_ptr_equal(mien__math_select(), best);
+  const char *set = getenv("MIEN_ISA");
+  char *before = set ? strdup(set) : NULL;
+  const mien_math *best = NULL, *math = NULL;
+  mien_error error = {0};
   unsetenv("MIEN_ISA");
+  assert_int_equal(mien__math_select(&math, &error), MIEN_OK);
+  for (size_t i = 0; mien__math_tier(i); i++) {
+    const char *name = mien__math_tier(i)->isa;
+    const mien_math *runs = mien__math_named(name);
+    if (runs) best = runs;
+    setenv("MIEN_ISA", name, 1);
+    const mien_math *chosen = best;
+    assert_int_equal(mien__math_select(&chosen, &error), runs ? MIEN_OK : MIEN_INVALID_ARGUMENT);
+    assert_ptr_equal(chosen, best); /* untouched on failure */
+  }
+  assert_ptr_equal(math, best);
+  setenv("MIEN_ISA", "avx10.7", 1);
+  assert_int_equal(mien__math_select(&math, &error), MIEN_INVALID_ARGUMENT);
+  assert_non_null(strstr(error.message, "MIEN_ISA is 'avx10.7', expected what this machine runs: portable"));
+  assert_non_null(strstr(error.message, best->isa));
+  mien_env *env = NULL;
+  assert_int_equal(mien_env_create(NULL, &env, &error), MIEN_INVALID_ARGUMENT);
+  assert_null(env);
   assert_null(mien__math_named("avx10.7"));
+  setenv("MIEN_ISA", "", 1);
+  assert_int_equal(mien__math_select(&math, &error), MIEN_OK);
+  assert_ptr_equal(math, best);
+  if (before)
+    setenv("MIEN_ISA", before, 1);
+  else
+    unsetenv("MIEN_ISA");
+  free(before);
 }
 
 int main(void) {

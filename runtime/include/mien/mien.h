@@ -55,7 +55,9 @@ typedef struct mien_env_options {
 
 typedef struct mien_env mien_env;
 
-/* options may be NULL. The result is destroyed by mien_env_destroy (NULL allowed). */
+/* options may be NULL. The result is destroyed by mien_env_destroy (NULL allowed). The kernels are chosen here: the best that
+** this machine runs, or those that the environment variable MIEN_ISA names ("portable", "avx2", "avx512", "avx512_bf16",
+** "neon"); one that the machine does not run is MIEN_INVALID_ARGUMENT. */
 MIEN_API MIEN_CHECKED mien_status mien_env_create(const mien_env_options *options, mien_env **env, mien_error *error);
 MIEN_API void mien_env_destroy(mien_env *env);
 

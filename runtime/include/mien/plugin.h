@@ -142,7 +142,7 @@ typedef struct mien_attention {
 /* fp32 kernels of this machine's instruction set, chosen once at load. All run on the calling thread. */
 typedef struct mien_math {
   uint32_t size;
-  const char *isa; /* "portable", "avx2", "avx512", ... */
+  const char *isa; /* "portable", "avx2", "avx512", "avx512_bf16", "neon" */
   /* C[m,n] = epilogue(A[m,k] B[k,n]); B packed once by gemm_pack, element (p, j) of it read from
   ** b[p * row_stride + j * col_stride]. Columns [n0, n1) of C are computed; n0 is a multiple of gemm_columns. */
   size_t (*gemm_pack_bytes)(int64_t k, int64_t n);
