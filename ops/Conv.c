@@ -24,6 +24,7 @@ static mien_status conv_op_prepare(mien_node *n) {
   conv_problem_make(&s->p, &w, &mien_in(n, 0)->type, &mien_in(n, 1)->type, mien_attr_i(n, "group"), false);
   if (y.dtype == MIEN_F32) return conv_prepare(n, s);
   mien_work(n, mien_count(&mien_out(n, 0)->type), 2.0 * (double)s->p.depth);
+  mien_note(n, conv_flops(&s->p), "loop");
   return MIEN_OK;
 }
 

@@ -132,6 +132,10 @@ static mien_status conv_transpose_prepare(mien_node *n) {
   s->out_channels = y->dim[1];
   s->group = mien_attr_i(n, "group");
   mien_work(n, mien_count(y), 2.0 * (double)(s->channels / s->group) * (double)s->taps + 20);
+  mien_note(n,
+            2.0 * (double)x->dim[0] * (double)s->in_pixels * (double)s->channels * (double)s->taps *
+                (double)(s->out_channels / s->group),
+            "loop");
   return MIEN_OK;
 }
 

@@ -153,6 +153,7 @@ static mien_status einsum_prepare(mien_node *n) {
   double terms = 1;
   for (int d = 0; d < p->sum_rank; d++) terms *= (double)p->size[p->sum_label[d]];
   mien_work(n, mien_count(&mien_out(n, 0)->type), terms * p->inputs + 20);
+  mien_note(n, (double)mien_count(&mien_out(n, 0)->type) * terms * p->inputs, "loop");
   return MIEN_OK;
 }
 

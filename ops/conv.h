@@ -24,7 +24,7 @@ typedef struct conv_state conv_state;
 /* One way to compute a convolution. cost: roughly nanoseconds on one core, for one image, so that an image's bits do not
 ** depend on its batch. bytes: of the packed weights, SIZE_MAX when that overflows. */
 typedef struct conv_algorithm {
-  const char *name;
+  const char *name, *title; /* title: for profiles, NULL: the product's */
   bool (*applies)(const conv_problem *p);
   double (*cost)(const conv_problem *p, const mien_math *math);
   mien_status (*prepare)(mien_node *n, conv_state *s);
@@ -47,7 +47,7 @@ struct conv_state {
   bool phases;          /* V of `chunks_once` chunks is shared by the threads */
   int64_t chunks_once;  /* else 1 */
   size_t v_at, m_at;    /* in scratch */
-  char kind[64];
+  char kind[64], kernel[48];
 };
 
 static inline int64_t conv_ceil(int64_t a, int64_t b) { return a / b + (a % b != 0); }
@@ -483,16 +483,16 @@ static inline size_t conv_depthwise_bytes(const conv_problem *p, const mien_math
 }
 
 static const conv_algorithm conv_algorithms[] = {
-    {"product", conv_any, conv_product_cost, conv_product_prepare, conv_product_bytes, conv_product_fill,
+    {"product", NULL, conv_any, conv_product_cost, conv_product_prepare, conv_product_bytes, conv_product_fill,
      conv_product_run},
-    {"product", conv_pointwise_applies, conv_pointwise_cost, conv_product_prepare, conv_product_bytes,
+    {"product", NULL, conv_pointwise_applies, conv_pointwise_cost, conv_product_prepare, conv_product_bytes,
      conv_product_fill, conv_pointwise_run},
-    {"depthwise", conv_depthwise_applies, conv_depthwise_cost, conv_depthwise_prepare, conv_depthwise_bytes,
-     conv_depthwise_fill, conv_depthwise_run},
-    {"winograd2", conv_winograd_applies, conv_winograd2_cost, conv_winograd2_prepare, conv_winograd2_bytes,
-     conv_winograd2_fill, conv_winograd_run},
-    {"winograd4", conv_winograd_applies, conv_winograd4_cost, conv_winograd4_prepare, conv_winograd4_bytes,
-     conv_winograd4_fill, conv_winograd_run},
+    {"depthwise", "depthwise", conv_depthwise_applies, conv_depthwise_cost, conv_depthwise_prepare,
+     conv_depthwise_bytes, conv_depthwise_fill, conv_depthwise_run},
+    {"winograd2", "winograd F(2,3)", conv_winograd_applies, conv_winograd2_cost, conv_winograd2_prepare,
+     conv_winograd2_bytes, conv_winograd2_fill, conv_winograd_run},
+    {"winograd4", "winograd F(4,3)", conv_winograd_applies, conv_winograd4_cost, conv_winograd4_prepare,
+     conv_winograd4_bytes, conv_winograd4_fill, conv_winograd_run},
 };
 
 static inline const conv_algorithm *conv_choose(const conv_problem *p, const mien_math *math) {
@@ -522,7 +522,10 @@ static inline mien_status conv_prepare_as(mien_node *n, conv_state *s, const con
     MIEN_TRY(mien_packed(n, 1, s->kind, bytes, algorithm->fill, &packed));
     s->packed = packed;
   }
-  return algorithm->prepare(n, s);
+  MIEN_TRY(algorithm->prepare(n, s));
+  epilogue_kernel(n, s->kernel, sizeof s->kernel, algorithm->title, s->packed != NULL || bytes == 0);
+  mien_note(n, conv_flops(p), s->kernel);
+  return MIEN_OK;
 }
 
 /* The state is the node's, its problem is set. */

@@ -4,6 +4,7 @@
 #define MIEN_OPS_EPILOGUE_H
 
 #include <mien/plugin.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { EPILOGUE_B = 2, EPILOGUE_S = 3, EPILOGUE_G = 4, EPILOGUE_R = 5 };
@@ -75,6 +76,16 @@ static inline mien_epilogue epilogue_at(const mien_epilogue *e, int64_t row, int
   if (p.scale) p.scale += column;
   if (p.residual) p.residual += row * p.residual_stride + column * (p.residual_step ? p.residual_step : 1);
   return p;
+}
+
+/* What a profile calls the kernel: `title`, or the product by the machine's blocking. packed: its right operand is, once and for all. */
+static inline void epilogue_kernel(mien_node *n, char *text, size_t size, const char *title, bool packed) {
+  const mien_math *math = mien_math_of(n);
+  const char *suffix = packed ? "" : ", packs each run";
+  if (title)
+    snprintf(text, size, "%s%s", title, suffix);
+  else
+    snprintf(text, size, "gemm %lldx%lld%s", (long long)math->gemm_rows, (long long)math->gemm_columns, suffix);
 }
 
 #endif

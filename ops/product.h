@@ -20,7 +20,7 @@ typedef struct product {
   int64_t chunk, chunks, panels;
   const float *packed; /* NULL: B is not constant */
   size_t packed_each;  /* floats a matrix */
-  char kind[96];
+  char kind[96], kernel[48];
 } product;
 
 static inline int64_t product_ceil(int64_t a, int64_t b) { return a / b + (a % b != 0); }
@@ -84,6 +84,10 @@ static inline mien_status product_fill(mien_node *n, void *memory) {
   return MIEN_OK;
 }
 
+static inline double product_flops(const product *p) {
+  return 2.0 * (double)p->batches * (double)p->m * (double)p->n * (double)p->k;
+}
+
 /* The product is the node's state or its first member, B is input 1; sizes, strides and batches are set. */
 static inline mien_status product_prepare_f32(mien_node *n) {
   product *p = mien_state(n);
@@ -107,6 +111,8 @@ static inline mien_status product_prepare_f32(mien_node *n) {
   }
   const double flops = 2.0 * (double)p->k * (double)math->gemm_columns * (double)p->chunk;
   mien_work(n, p->batches * p->chunks * p->panels, flops / 50 + 50);
+  epilogue_kernel(n, p->kernel, sizeof p->kernel, NULL, p->packed != NULL);
+  mien_note(n, product_flops(p), p->kernel);
   return MIEN_OK;
 }
 
@@ -192,6 +198,7 @@ static inline mien_status product_prepare_plain(mien_node *n) {
   if (__builtin_mul_overflow((size_t)p->n, sizeof(double), &bytes)) return mien_fail(n, MIEN_LIMIT, "too many columns");
   MIEN_TRY(mien_scratch(n, bytes));
   mien_work(n, p->batches * p->m, (double)p->k * (double)p->n + 10);
+  mien_note(n, product_flops(p), "loop");
   return MIEN_OK;
 }
 

@@ -164,6 +164,14 @@ static mien_status point_outputs(mien_session *s, mien__layout *l, target *targe
   return reserve_spill(s, l, targets, count, elsewhere, error);
 }
 
+static mien_status run_node(mien_session *s, mien__layout *l, uint32_t i) {
+  mien__watch *watch = s->watch.observe ? &s->watch : NULL;
+  if (watch) mien__watch_node(watch, i, false);
+  mien_status status = mien__layout_failed(l, &l->nodes[i], mien__node_run(&l->nodes[i]));
+  if (watch) mien__watch_node(watch, i, true);
+  return status;
+}
+
 static mien_status execute_static(mien_session *s, mien__layout *l, mien_binding *outputs, size_t count,
                                   target *targets, bool *elsewhere, mien_error *error) {
   const mien__program *p = &s->plan->program;
@@ -174,7 +182,7 @@ static mien_status execute_static(mien_session *s, mien__layout *l, mien_binding
   for (uint32_t v = 0; v < l->value_count; v++)
     if (!l->values[v].constant) l->values[v].tensor.data = l->where[l->root[v]];
   for (uint32_t i = 0; i < p->instruction_count; i++)
-    if (!l->skip[i]) MIEN_TRY(mien__layout_failed(l, &l->nodes[i], mien__node_run(&l->nodes[i])));
+    if (!l->skip[i]) MIEN_TRY(run_node(s, l, i));
   finish(l, outputs, count, targets);
   return MIEN_OK;
 }
@@ -191,10 +199,13 @@ static void free_value(mien__layout *l, uint32_t v, bool *owned) {
 /* Every operand is there with its contents, so a node is evaluated as folding does. */
 static mien_status run_instruction(mien_session *s, mien__layout *l, uint32_t i, mien__value **operands, bool *owned) {
   const mien__instruction *in = &s->plan->program.instructions[i];
+  mien__watch *watch = s->watch.observe ? &s->watch : NULL;
   mien_node node;
   uint32_t extra = s->plan->program.value_count;
   mien_status status = mien__layout_node(s->plan, l, i, &extra, &node, operands);
+  if (watch) mien__watch_node(watch, i, false);
   if (status == MIEN_OK) status = mien__node_evaluate(&node);
+  if (watch) mien__watch_node(watch, i, true);
   MIEN_TRY(mien__layout_failed(l, &node, status));
   for (int k = 0; k < node.out_count; k++)
     if (node.out[k]) owned[node.out[k] - l->values] = true;
@@ -270,12 +281,14 @@ mien_status mien__execute(mien_session *s, mien__layout *l, mien_binding *output
   mien_status status = name_targets(s, outputs, count, targets, error);
   if (status == MIEN_OK) status = mien__threads_begin(s->threads, error);
   if (status == MIEN_OK) {
+    mien__watch *before = mien__threads_watch(s->threads, s->watch.observe ? &s->watch : NULL);
     l->scope.error = error;
     atomic_store(&l->scope.failed, 0);
     status = l->dynamic ? execute_dynamic(s, l, outputs, count, targets, elsewhere, error)
                         : execute_static(s, l, outputs, count, targets, elsewhere, error);
     l->scope.error = NULL;
     mien__threads_rest(s->threads);
+    (void)mien__threads_watch(s->threads, before);
   }
   mien__free(s->env, targets);
   return status;

@@ -189,6 +189,7 @@ struct mien__private_pack {
 static mien_status host_packed(mien_node *n, int in, const char *kind, size_t bytes,
                                mien_status (*fill)(mien_node *n, void *memory), const void **memory) {
   if (!host_is_constant(n, in)) return host_fail(n, MIEN_INTERNAL, "packs input %d, which is not constant", in);
+  n->packed_extra += (int64_t)bytes - (int64_t)n->in[in]->tensor.bytes;
   if (n->scope->plan) return mien__plan_packed(n->scope->plan, n, n->in[in]->tensor.data, kind, bytes, fill, memory);
   struct mien__private_pack *pack = mien__alloc(n->scope->env, sizeof *pack);
   void *fresh = pack ? mien__alloc(n->scope->env, bytes) : NULL;
@@ -210,6 +211,11 @@ void mien__private_packs_free(mien_node *n) {
     mien__free(n->scope->env, p);
   }
   n->packs = NULL;
+}
+
+static void host_note(mien_node *n, double flops, const char *kernel) {
+  n->flops = flops > 0 ? flops : 0;
+  n->kernel = kernel;
 }
 
 static int host_threads(const mien_node *n) { return n->scope->threads ? mien__threads_count(n->scope->threads) : 1; }
@@ -266,4 +272,5 @@ const mien_host mien__host = {
     .alloc_out = host_alloc_out,
     .set_ints = host_set_ints,
     .contents = host_contents,
+    .note = host_note,
 };

@@ -181,6 +181,9 @@ struct mien_node {
   bool prepared;
   struct mien__private_pack *packs; /* where scope->plan is NULL */
   void *own_scratch;                /* where scope->threads is NULL */
+  double flops;                     /* as noted; 0: not */
+  const char *kernel;               /* as noted; NULL: not */
+  int64_t packed_extra;             /* bytes by which packed constants exceed the plain ones */
 };
 
 extern const mien_host mien__host; /* without math, which an env adds */
@@ -235,6 +238,20 @@ void mien__threads_rest(mien__threads *threads);
 /* CPUs that cgroup quotas (v2 and v1) leave to a process, rounded up; 0: no limit. root: "/sys/fs/cgroup", self:
 ** "/proc/self/cgroup". */
 int mien__cpu_quota(const char *root, const char *self);
+
+/* ---------------------------------------------------------------- observe.c */
+
+/* Whom to tell, and the node and phase under way. */
+typedef struct mien__watch {
+  mien_observe_fn *observe;
+  void *context;
+  uint32_t node, phase; /* phase: the next one's number */
+} mien__watch;
+void mien__watch_tell(const mien__watch *watch, mien_event_kind kind, bool end, int thread, uint32_t phase,
+                      int64_t first, int64_t last);
+void mien__watch_node(mien__watch *watch, uint32_t node, bool end);
+/* threads.c: phases and work of later runs are told to `watch` (NULL: to nobody). Returns who was told before. */
+mien__watch *mien__threads_watch(mien__threads *threads, mien__watch *watch);
 
 /* ---------------------------------------------------------------- arena.c */
 

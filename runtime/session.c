@@ -269,24 +269,30 @@ static mien_status bind_inputs(mien_session *s, const mien_binding *inputs, size
 
 /* ---------------------------------------------------------------- run, info */
 
-static mien_status enter(mien_session *s, mien_error *error) {
+mien_status mien__session_enter(mien_session *s, mien_error *error) {
   if (atomic_exchange(&s->busy, true))
     return mien__fail(error, MIEN_INVALID_ARGUMENT,
                       "the session is in use by another thread: give each thread its own");
   return MIEN_OK;
 }
 
-static void leave(mien_session *s) { atomic_store(&s->busy, false); }
+void mien__session_leave(mien_session *s) { atomic_store(&s->busy, false); }
+
+static void tell_run(const mien_session *s, bool end) {
+  if (s->watch.observe) mien__watch_tell(&s->watch, MIEN_EVENT_RUN, end, 0, 0, 0, 0);
+}
 
 mien_status mien_session_run(mien_session *s, const mien_binding *inputs, size_t input_count, mien_binding *outputs,
                              size_t output_count, mien_error *error) {
   if (!s || (!inputs && input_count) || (!outputs && output_count))
     return mien__fail(error, MIEN_INVALID_ARGUMENT, "session, inputs and outputs must not be NULL");
-  MIEN_TRY(enter(s, error));
+  MIEN_TRY(mien__session_enter(s, error));
+  tell_run(s, false);
   mien_status status = bind_inputs(s, inputs, input_count, error);
   if (status == MIEN_OK) status = find_layout(s, error);
   if (status == MIEN_OK) status = mien__execute(s, s->layouts, outputs, output_count, error);
-  leave(s);
+  tell_run(s, true);
+  mien__session_leave(s);
   return status;
 }
 
@@ -358,8 +364,8 @@ static mien_status keep(mien_session *s, const char *const *names, size_t count,
 
 mien_status mien_session_keep(mien_session *s, const char *const *names, size_t count, mien_error *error) {
   if (!s || (!names && count)) return mien__fail(error, MIEN_INVALID_ARGUMENT, "session and names must not be NULL");
-  MIEN_TRY(enter(s, error));
+  MIEN_TRY(mien__session_enter(s, error));
   mien_status status = keep(s, names, count, error);
-  leave(s);
+  mien__session_leave(s);
   return status;
 }

@@ -63,10 +63,14 @@ struct mien_session {
   size_t spill_bytes;
   mien__kept *kept;
   size_t kept_count;
+  mien__watch watch; /* observe NULL: off */
 };
 
 /* session.c. threads: of another session, used without owning them. */
 mien_status mien__session_create(mien_plan *plan, mien__threads *threads, mien_session **session, mien_error *error);
+/* MIEN_INVALID_ARGUMENT while another thread is inside. */
+mien_status mien__session_enter(mien_session *session, mien_error *error);
+void mien__session_leave(mien_session *session);
 
 /* layout.c. For session->in, session->key. */
 mien_status mien__layout_create(mien_session *session, mien__layout **layout, mien_error *error);

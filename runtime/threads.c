@@ -39,6 +39,8 @@ typedef struct job {
   mien_task_fn *fn;
   void *arg;
   int64_t count, piece, pieces;
+  const mien__watch *watch; /* NULL: nobody */
+  uint32_t phase;
   _Atomic int64_t next, lowest_failed;
 } job;
 
@@ -50,6 +52,7 @@ struct mien__threads {
   fenv_t caller;
   lane *lanes;
   job *job; /* under way; read by those who have joined */
+  mien__watch *watch;
   _Alignas(64) atomic_uint state;
   _Alignas(64) atomic_uint epoch; /* counts jobs */
   atomic_bool running, rest, leave, caller_waits;
@@ -73,6 +76,15 @@ static void lower(_Atomic int64_t *least, int64_t piece) {
   while (piece < old && !atomic_compare_exchange_weak(least, &old, piece)) {}
 }
 
+static mien_status do_piece(const lane *l, const job *j, mien_node *node, int64_t begin, int64_t end) {
+  if (!j->watch) return j->fn(node, j->arg, begin, end);
+  int thread = (int)(l - l->threads->lanes);
+  mien__watch_tell(j->watch, MIEN_EVENT_WORK, false, thread, j->phase, begin, end);
+  mien_status status = j->fn(node, j->arg, begin, end);
+  mien__watch_tell(j->watch, MIEN_EVENT_WORK, true, thread, j->phase, begin, end);
+  return status;
+}
+
 /* Pieces are fetched in order, so when one fails all before it are being computed already; the ones after it may be left
 ** out. Which piece failed first is therefore the same on every run. */
 static void lane_work(lane *l, job *j, mien_node *node) {
@@ -81,7 +93,7 @@ static void lane_work(lane *l, job *j, mien_node *node) {
     if (piece >= j->pieces || piece > atomic_load_explicit(&j->lowest_failed, memory_order_relaxed)) return;
     int64_t begin = piece * j->piece;
     int64_t end = j->count - begin < j->piece ? j->count : begin + j->piece;
-    mien_status status = j->fn(node, j->arg, begin, end);
+    mien_status status = do_piece(l, j, node, begin, end);
     if (status == MIEN_OK) continue;
     l->failed_piece = piece;
     l->status = status;
@@ -210,23 +222,39 @@ static void close_job(mien__threads *threads) {
   pthread_mutex_unlock(&threads->mutex);
 }
 
+static mien_status run_job(mien__threads *threads, job *j) {
+  if (!threads->begun && threads->count > 1 && getpid() != threads->pid) j->piece = j->count;
+  if (j->piece >= j->count) return do_piece(&threads->lanes[0], j, j->node, 0, j->count);
+  j->pieces = (j->count - 1) / j->piece + 1;
+  atomic_init(&j->next, 0);
+  atomic_init(&j->lowest_failed, INT64_MAX);
+  atomic_store_explicit(&threads->running, true, memory_order_relaxed);
+  open_job(threads, j);
+  lane_run(&threads->lanes[0], j);
+  close_job(threads);
+  atomic_store_explicit(&threads->running, false, memory_order_relaxed);
+  return first_failure(threads, j);
+}
+
 mien_status mien__threads_run(mien__threads *threads, mien_node *n, int64_t count, double cost, mien_task_fn *fn,
                               void *arg) {
   if (count <= 0) return MIEN_OK;
-  if (!threads || threads->count == 1) return fn(n, arg, 0, count);
-  if (!threads->begun && getpid() != threads->pid) return fn(n, arg, 0, count);
-  int64_t piece = piece_size(count, cost, threads->count);
   /* A run inside a run is computed by whoever asks for it. */
-  if (piece >= count || atomic_load_explicit(&threads->running, memory_order_relaxed)) return fn(n, arg, 0, count);
-  job j = {.node = n, .fn = fn, .arg = arg, .count = count, .piece = piece, .pieces = (count - 1) / piece + 1};
-  atomic_init(&j.next, 0);
-  atomic_init(&j.lowest_failed, INT64_MAX);
-  atomic_store_explicit(&threads->running, true, memory_order_relaxed);
-  open_job(threads, &j);
-  lane_run(&threads->lanes[0], &j);
-  close_job(threads);
-  atomic_store_explicit(&threads->running, false, memory_order_relaxed);
-  return first_failure(threads, &j);
+  if (!threads || atomic_load_explicit(&threads->running, memory_order_relaxed)) return fn(n, arg, 0, count);
+  job j = {.node = n, .fn = fn, .arg = arg, .count = count, .watch = threads->watch};
+  j.piece = threads->count > 1 ? piece_size(count, cost, threads->count) : count;
+  if (!threads->watch) return run_job(threads, &j);
+  j.phase = threads->watch->phase++;
+  mien__watch_tell(j.watch, MIEN_EVENT_PHASE, false, 0, j.phase, 0, count);
+  mien_status status = run_job(threads, &j);
+  mien__watch_tell(j.watch, MIEN_EVENT_PHASE, true, 0, j.phase, 0, count);
+  return status;
+}
+
+mien__watch *mien__threads_watch(mien__threads *threads, mien__watch *watch) {
+  mien__watch *before = threads->watch;
+  threads->watch = watch;
+  return before;
 }
 
 /* ---------------------------------------------------------------- around a run */

@@ -109,6 +109,8 @@ static mien_status attention_prepare(mien_node *n) {
   const int64_t blocks = (a->queries + math->attention_rows - 1) / math->attention_rows;
   const double flops = 2.0 * (double)a->keys * (double)(a->depth + a->value_depth) * (double)math->attention_rows;
   mien_work(n, a->batches * a->heads * blocks, flops / 40 + (double)a->keys * (double)math->attention_rows + 100);
+  mien_note(n, 2.0 * (double)q[0] * (double)q[1] * (double)q[2] * (double)k[2] * (double)(q[3] + v[3]),
+            s->copy_bias ? "attention by rows, copies bias" : "attention by rows");
   return MIEN_OK;
 }
 

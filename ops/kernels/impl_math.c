@@ -19,4 +19,5 @@ const mien_math MIEN_T(mien__math) = {
     .depthwise = MIEN_K(mien__depthwise),
     .exp = MIEN_K(mien__exp),
     .erf = MIEN_K(mien__erf),
+    .peak = MIEN_K(mien__peak),
 };

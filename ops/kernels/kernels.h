@@ -28,6 +28,8 @@ void MIEN_K(mien__softmax)(const float *x, float *y, int64_t count);
 void MIEN_K(mien__layer_norm)(const float *x, const float *gamma, const float *beta, float epsilon, float *y,
                               int64_t count, float *mean, float *inv_std);
 
+double MIEN_K(mien__peak)(int64_t rounds, float *sum);
+
 extern const mien_math MIEN_T(mien__math);
 
 #endif

@@ -30,6 +30,7 @@ static mien_status gate_prepare(mien_node *n) {
   size_t bytes;
   if (__builtin_mul_overflow((size_t)s->rows, (size_t)s->in.n * sizeof(float), &bytes))
     return mien_fail(n, MIEN_LIMIT, "too many rows");
+  mien_note(n, poster_flops((double)s->rows, &s->in) + poster_flops((double)s->rows, &s->out), "gemm");
   return mien_scratch(n, bytes);
 }
 

@@ -25,8 +25,11 @@ static mien_status vich_infer(mien_node *n) {
 
 static mien_status vich_prepare(mien_node *n) {
   vich_state *s = mien_state(n);
+  const double rows = (double)poster_rows(&mien_in(n, X)->type);
   MIEN_TRY(poster_pack(n, WM, &s->mu));
-  return poster_pack(n, WV, &s->logvar);
+  MIEN_TRY(poster_pack(n, WV, &s->logvar));
+  mien_note(n, poster_flops(rows, &s->mu) + poster_flops(rows, &s->logvar), "gemm");
+  return MIEN_OK;
 }
 
 static mien_status vich_run(mien_node *n, int64_t begin, int64_t end) {

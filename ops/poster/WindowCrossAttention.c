@@ -102,6 +102,11 @@ static mien_status window_prepare(mien_node *n) {
   fits = fits && add_floats(&total, x->dim[0], x->dim[1], s->v.n);
   s->y_at = total;
   fits = fits && add_floats(&total, q->dim[0], queries, s->v.n);
+  const double tokens = (double)(x->dim[0] * x->dim[1]), rows = (double)(q->dim[0] * queries);
+  mien_note(n,
+            poster_flops(tokens, &s->k) + poster_flops(tokens, &s->v) + poster_flops(rows, &s->proj) +
+                2.0 * rows * (double)heads * (double)x->dim[1] * (double)(d + e),
+            "gemm and attention by rows");
   return fits ? mien_scratch(n, total) : mien_fail(n, MIEN_LIMIT, "too many tokens");
 }
 

@@ -81,6 +81,8 @@ MIEN_CHECKED static inline mien_status poster_multiply(mien_node *n, int64_t m, 
   return mien_parallel(n, items, cost, poster_part, &p);
 }
 
+static inline double poster_flops(double m, const poster_matrix *w) { return 2.0 * m * (double)w->k * (double)w->n; }
+
 static inline const float *poster_data(const mien_node *n, int input) {
   const mien_tensor *t = mien_in(n, input);
   return t ? t->data : NULL;

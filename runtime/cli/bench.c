@@ -6,61 +6,21 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { OPTION_INPUT = 1, OPTION_BATCH, OPTION_RUNS, OPTION_SECONDS, OPTION_WARMUP };
-
-static const struct option table[] = {CLI_COMMON,
-                                      CLI_THREADS,
-                                      {"input", required_argument, NULL, OPTION_INPUT},
-                                      {"batch", required_argument, NULL, OPTION_BATCH},
-                                      {"runs", required_argument, NULL, OPTION_RUNS},
-                                      {"seconds", required_argument, NULL, OPTION_SECONDS},
-                                      {"warmup", required_argument, NULL, OPTION_WARMUP},
-                                      {0}};
-
-typedef struct request {
-  cli_options options;
-  cli_pairs inputs;
-  long long batch, runs;
-  double seconds, warmup;
-  const char *path;
-} request;
-
 typedef struct figures {
   double *ms; /* sorted */
   size_t count;
-  double load_ms, first_ms, mean, variation, total_s, cpu;
+  double mean, variation, total_s, cpu;
   mien_session_info info;
 } figures;
 
-static int parse(int argc, char **argv, request *r) {
+static int parse(int argc, char **argv, cli_measure *m) {
+  struct option table[CLI_MEASURE_OPTIONS + 1] = {0};
   int option;
-  while ((option = cli_option(&cli_bench, argc, argv, table, &r->options)) != -1) {
-    switch (option) {
-      case OPTION_INPUT:
-        if (!cli_pairs_add(&r->inputs, optarg))
-          return cli_usage(&cli_bench, "--input is '%s', expected NAME=FILE", optarg);
-        break;
-      case OPTION_BATCH:
-        if (!cli_integer(optarg, 1, 1 << 20, &r->batch))
-          return cli_usage(&cli_bench, "--batch is '%s', expected a number from 1", optarg);
-        break;
-      case OPTION_RUNS:
-        if (!cli_integer(optarg, 1, 1000000, &r->runs))
-          return cli_usage(&cli_bench, "--runs is '%s', expected a number from 1 to 1000000", optarg);
-        break;
-      case OPTION_SECONDS:
-        if (!cli_number(optarg, 0, 86400, &r->seconds))
-          return cli_usage(&cli_bench, "--seconds is '%s', expected a number from 0 to 86400", optarg);
-        break;
-      case OPTION_WARMUP:
-        if (!cli_number(optarg, 0, 1e6, &r->warmup))
-          return cli_usage(&cli_bench, "--warmup is '%s', expected milliseconds from 0 to 1000000", optarg);
-        break;
-      default: return CLI_USAGE;
-    }
-  }
-  r->path = cli_argument(&cli_bench, argc, argv, "plan");
-  return r->path ? CLI_GOOD : CLI_USAGE;
+  memcpy(table, cli_measure_options, sizeof cli_measure_options);
+  while ((option = cli_option(&cli_bench, argc, argv, table, &m->options)) != -1)
+    if (cli_measure_option(&cli_bench, option, m) != CLI_GOOD) return CLI_USAGE;
+  m->path = cli_argument(&cli_bench, argc, argv, "plan");
+  return m->path ? CLI_GOOD : CLI_USAGE;
 }
 
 static double cpu_seconds(void) {
@@ -91,41 +51,18 @@ static double percentile(const figures *f, double p) {
   return f->ms[rank ? rank - 1 : 0];
 }
 
-static mien_status time_run(mien_session *session, const cli_inputs *inputs, mien_binding *outputs, size_t count,
-                            double *ms, mien_error *error) {
-  for (size_t i = 0; i < count; i++) outputs[i].tensor = (mien_tensor){0};
-  double start = cli_now();
-  mien_status status = mien_session_run(session, inputs->bindings, inputs->count, outputs, count, error);
-  *ms = (cli_now() - start) * 1e-6;
-  return status;
-}
-
-static mien_status measure(const mien_plan *plan, mien_session *session, const request *r, const cli_inputs *inputs,
-                           figures *f, mien_error *error) {
-  mien_binding outputs[CLI_MAX_LIST];
-  size_t count = mien_plan_output_count(plan), room = 0;
-  double ms, warm = 0;
-  if (count > CLI_MAX_LIST) count = CLI_MAX_LIST;
-  for (size_t i = 0; i < count; i++) {
-    mien_port port;
-    mien_status status = mien_plan_output(plan, i, &port);
-    if (status != MIEN_OK) return status;
-    outputs[i] = (mien_binding){.name = port.name};
-  }
-  mien_status status = time_run(session, inputs, outputs, count, &f->first_ms, error);
-  while (status == MIEN_OK && warm < r->warmup) {
-    status = time_run(session, inputs, outputs, count, &ms, error);
-    warm += ms + 1e-3;
-  }
+static mien_status measure(cli_measure *m, figures *f, mien_error *error) {
+  size_t room = 0;
+  mien_status status = cli_measure_warm(m, error);
   double start = cli_now(), cpu = cpu_seconds();
-  while (status == MIEN_OK && (f->count < (size_t)r->runs || (cli_now() - start) * 1e-9 < r->seconds)) {
+  while (status == MIEN_OK && (f->count < (size_t)m->runs || (cli_now() - start) * 1e-9 < m->seconds)) {
     if (f->count == room) {
       room = room ? room * 2 : 1024;
       double *grown = realloc(f->ms, room * sizeof *grown);
       if (!grown) return MIEN_NO_MEMORY;
       f->ms = grown;
     }
-    status = time_run(session, inputs, outputs, count, &f->ms[f->count], error);
+    status = cli_measure_run(m, &f->ms[f->count], error);
     f->count += status == MIEN_OK;
   }
   f->total_s = (cli_now() - start) * 1e-9;
@@ -142,12 +79,12 @@ static void summarise(figures *f) {
   f->variation = f->mean > 0 ? 100 * sqrt(squares / (double)f->count) / f->mean : 0;
 }
 
-static void print_text(const request *r, const figures *f) {
-  printf("=== Performance summary: %s ===\n", r->path);
-  printf("Kernels: %s, threads %d, batch %lld\n", f->info.isa, f->info.threads, r->batch);
-  printf("Load: %.2f ms, first run: %.2f ms\n", f->load_ms, f->first_ms);
+static void print_text(const cli_measure *m, const figures *f) {
+  printf("=== Performance summary: %s ===\n", m->path);
+  printf("Kernels: %s, threads %d, batch %lld\n", f->info.isa, f->info.threads, m->batch);
+  printf("Load: %.2f ms, first run: %.2f ms\n", m->load_ms, m->first_ms);
   printf("Throughput: %.2f runs/s, %.2f items/s (%zu runs in %.2f s)\n", (double)f->count / f->total_s,
-         (double)f->count * (double)r->batch / f->total_s, f->count, f->total_s);
+         (double)f->count * (double)m->batch / f->total_s, f->count, f->total_s);
   printf("Latency: min = %.3f ms, max = %.3f ms, mean = %.3f ms, median = %.3f ms, percentile(90%%) = %.3f ms, "
          "percentile(95%%) = %.3f ms, percentile(99%%) = %.3f ms\n",
          f->ms[0], f->ms[f->count - 1], f->mean, percentile(f, 50), percentile(f, 90), percentile(f, 95),
@@ -161,17 +98,17 @@ static void print_text(const request *r, const figures *f) {
             f->variation);
 }
 
-static int print_json(const request *r, const figures *f) {
+static int print_json(const cli_measure *m, const figures *f) {
   cJSON *json = cJSON_CreateObject();
   const struct {
     const char *name;
     double value;
   } rows[] = {{"schema", 1},
-              {"batch", (double)r->batch},
+              {"batch", (double)m->batch},
               {"threads", f->info.threads},
               {"runs", (double)f->count},
-              {"load_ms", f->load_ms},
-              {"first_run_ms", f->first_ms},
+              {"load_ms", m->load_ms},
+              {"first_run_ms", m->first_ms},
               {"min_ms", f->ms[0]},
               {"max_ms", f->ms[f->count - 1]},
               {"mean_ms", f->mean},
@@ -181,13 +118,13 @@ static int print_json(const request *r, const figures *f) {
               {"p99_ms", percentile(f, 99)},
               {"variation_percent", f->variation},
               {"runs_per_second", (double)f->count / f->total_s},
-              {"items_per_second", (double)f->count * (double)r->batch / f->total_s},
+              {"items_per_second", (double)f->count * (double)m->batch / f->total_s},
               {"cpu_cores", f->cpu},
               {"peak_bytes", peak_bytes()},
               {"arena_bytes", (double)f->info.arena_bytes},
               {"live_bytes", (double)f->info.live_bytes},
               {"packed_bytes", (double)f->info.packed_bytes}};
-  cJSON_AddStringToObject(json, "plan", r->path);
+  cJSON_AddStringToObject(json, "plan", m->path);
   cJSON_AddStringToObject(json, "isa", f->info.isa);
   cJSON_AddStringToObject(json, "version", mien_version());
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) cJSON_AddNumberToObject(json, rows[i].name, rows[i].value);
@@ -196,42 +133,28 @@ static int print_json(const request *r, const figures *f) {
 }
 
 static int run(int argc, char **argv) {
-  request r = {.batch = 1, .runs = 10, .seconds = 3, .warmup = 200};
+  cli_measure m = {.batch = 1, .runs = 10, .seconds = 3, .warmup = 200};
   figures f = {0};
-  cli_inputs inputs = {0};
-  mien_env *env = NULL;
-  mien_plan *plan = NULL;
-  mien_session *session = NULL;
   mien_error error = {0};
-  int result = parse(argc, argv, &r);
-  if (result != CLI_GOOD) goto done;
-  double start = cli_now();
-  mien_status status = cli_env(&r.options, &env, &error);
-  if (status == MIEN_OK) status = cli_open(env, r.path, &plan, &error);
-  mien_session_options options = {.threads = r.options.threads};
-  if (status == MIEN_OK) status = mien_session_create(plan, &options, &session, &error);
-  f.load_ms = (cli_now() - start) * 1e-6;
-  if (status == MIEN_OK) status = cli_inputs_read(env, plan, &r.inputs, true, r.batch, 0, &inputs, &error);
-  if (status == MIEN_OK) status = measure(plan, session, &r, &inputs, &f, &error);
-  if (status != MIEN_OK) {
-    result = cli_fail(cli_bench.name, "%s", *error.message ? error.message : mien_status_text(status));
-  } else {
-    mien_session_get_info(session, &f.info);
-    summarise(&f);
-    if (r.options.json)
-      result = print_json(&r, &f);
-    else {
-      print_text(&r, &f);
-      result = cli_finish(cli_bench.name);
+  int result = parse(argc, argv, &m);
+  if (result == CLI_GOOD) {
+    mien_status status = cli_measure_open(&m, &error);
+    if (status == MIEN_OK) status = measure(&m, &f, &error);
+    if (status != MIEN_OK) {
+      result = cli_fail(cli_bench.name, "%s", *error.message ? error.message : mien_status_text(status));
+    } else {
+      mien_session_get_info(m.session, &f.info);
+      summarise(&f);
+      if (m.options.json) {
+        result = print_json(&m, &f);
+      } else {
+        print_text(&m, &f);
+        result = cli_finish(cli_bench.name);
+      }
     }
   }
-done:
   free(f.ms);
-  if (env) cli_inputs_clear(env, &inputs);
-  mien_session_destroy(session);
-  mien_plan_close(plan);
-  mien_env_destroy(env);
-  cli_pairs_clear(&r.inputs);
+  cli_measure_close(&m);
   return result;
 }
 
@@ -239,14 +162,8 @@ const cli_command cli_bench = {
     .name = "bench",
     .summary = "measure load, latency and throughput",
     .usage = "usage: mien bench MODEL.plan [options]\n\n"
-             "Warms up, then runs at least so many times and so long; inputs that are not given are seeded noise.\n\n"
-             "  --input NAME=FILE  as for `mien run`\n"
-             "  --batch N          size of open dimensions (1)\n"
-             "  --threads N        default: what affinity, the cgroup and OMP_NUM_THREADS allow\n"
-             "  --warmup MS        (200)\n"
+             "Warms up, then runs at least so many times and so long.\n\n" CLI_MEASURE_HELP
              "  --runs N           at least (10)\n"
-             "  --seconds S        at least (3)\n"
-             "  --plugin FILE      load a plugin (repeat for more)\n"
-             "  --json             one JSON object\n",
+             "  --seconds S        at least (3)\n",
     .run = run,
 };

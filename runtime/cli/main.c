@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-static const cli_command *const commands[] = {&cli_convert, &cli_run, &cli_info,   &cli_check,
-                                              &cli_bench,   &cli_ops, &cli_passes, NULL};
+static const cli_command *const commands[] = {&cli_convert,         &cli_run, &cli_info,   &cli_check, &cli_bench,
+                                              &cli_profile_command, &cli_ops, &cli_passes, NULL};
 
 static void print_help(FILE *file) {
   fprintf(file,
@@ -17,7 +17,8 @@ static void print_help(FILE *file) {
           "  mien convert model.onnx -o model.plan     an ONNX file becomes a plan, verified by a run\n"
           "  mien info model.plan                      its inputs, outputs and operators\n"
           "  mien run model.plan --input image=me.jpg  the answer\n"
-          "  mien check model.plan                     the recorded results, on this machine\n\n"
+          "  mien check model.plan                     the recorded results, on this machine\n"
+          "  mien profile model.plan                   where the time goes\n\n"
           "Results go to stdout, everything else to stderr; --json gives one JSON object.\n"
           "Exit status: 0 good, 1 failed or mismatch, 2 wrong usage.\n"
           "Environment: MIEN_PLUGIN_PATH directories with plugins, separated by ':'\n"

@@ -168,6 +168,11 @@ void cli_inputs_clear(mien_env *env, cli_inputs *inputs) {
   inputs->count = 0;
 }
 
+const char *cli_type_text(const mien_type *type, char *text, size_t size) {
+  if (type->rank < 0) return "?";
+  return mien__type_text(type, NULL, text, size);
+}
+
 /* ---- outputs */
 
 static cJSON *element_json(const mien_tensor *t, int64_t i) {

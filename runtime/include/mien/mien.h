@@ -180,6 +180,68 @@ MIEN_API void mien_session_get_info(const mien_session *session, mien_session_in
 MIEN_API MIEN_CHECKED mien_status mien_session_keep(mien_session *session, const char *const *names, size_t count,
                                                     mien_error *error);
 
+/* ---- profile: what happened in a run, and when. `mien profile` is built on these. */
+
+typedef enum mien_event_kind {
+  MIEN_EVENT_RUN,   /* mien_session_run, from the check of its inputs to its end */
+  MIEN_EVENT_NODE,  /* one node of the plan */
+  MIEN_EVENT_PHASE, /* work shared out to the threads: a node has any number of phases, one after another */
+  MIEN_EVENT_WORK   /* consecutive items of a phase on one thread */
+} mien_event_kind;
+
+typedef struct mien_event {
+  mien_event_kind kind;
+  bool end;            /* it begins, or it ends */
+  int32_t thread;      /* from 0: the one that called mien_session_run */
+  uint32_t node;       /* its index, for mien_session_node; not for RUN */
+  uint32_t phase;      /* from 0 in every node; for PHASE and WORK */
+  int64_t first, last; /* WORK: items [first, last); PHASE: 0 and how many there are */
+  int64_t time_ns;     /* of CLOCK_MONOTONIC */
+} mien_event;
+
+/* Every begin has its end, also in a run that fails, and in one thread they nest: a run holds nodes, a node phases, a phase
+** work. RUN, NODE and PHASE come on the thread that runs the session; WORK on the thread that does it, so several may come
+** at once, but all of a phase before its end. `event` is valid during the call. The function must not use the session; its
+** time counts as that of what it is told of. */
+typedef void mien_observe_fn(void *context, const mien_event *event);
+
+/* Tells `observe` of all later runs; NULL: no longer, and runs then cost what they did before. Results do not change.
+** MIEN_INVALID_ARGUMENT while a run is under way. */
+MIEN_API MIEN_CHECKED mien_status mien_session_observe(mien_session *session, mien_observe_fn *observe, void *context,
+                                                       mien_error *error);
+
+/* One node, for the sizes of the last run. Strings belong to the plan; kernel is valid until the session runs with other
+** sizes or keeps other values. */
+typedef struct mien_node_info {
+  const char *name;        /* in the ONNX file */
+  const char *domain, *op; /* domain "ai.onnx" for standard operators */
+  int since;               /* version of the operator */
+  bool runs;               /* false: a view, or known from shapes alone; then what follows `type` is empty */
+  mien_type type;          /* of its first output; rank -1: depends on data */
+  const char *kernel;      /* "winograd F(4,3)", "loop"; "" where sizes depend on data */
+  double flops;            /* by the operator's definition, whatever the kernel saves; 0: not counted */
+  double bytes;            /* inputs and outputs once, constants as they were packed */
+  int64_t items;           /* of work */
+} mien_node_info;
+MIEN_API size_t mien_session_node_count(const mien_session *session);
+MIEN_API MIEN_CHECKED mien_status mien_session_node(const mien_session *session, size_t index, mien_node_info *info);
+
+/* Where values lie in the arena: bytes [offset, offset + bytes) belong to the value and to those computed in its place from node
+** `first` to node `last`, both included; last = the number of nodes: to the end of the run. The name is that in the ONNX
+** file, "" where it has none there. */
+typedef struct mien_place {
+  const char *name;
+  mien_type type;
+  size_t offset, bytes;
+  uint32_t first, last;
+} mien_place;
+/* Fills up to *count and sets *count to how many there are, by `first`; none before sizes are known or where they depend on data. */
+MIEN_API MIEN_CHECKED mien_status mien_session_places(const mien_session *session, mien_place *places, size_t *count);
+
+/* Floating-point operations a second that the session's threads do together at best with its kernels' instruction set, fp32:
+** multiply-adds in registers (two operations each), the best of some attempts in 20 to 100 ms. */
+MIEN_API MIEN_CHECKED mien_status mien_session_peak(mien_session *session, double *flops_per_second, mien_error *error);
+
 /* ---- golden values */
 
 typedef struct mien_check_row {

@@ -167,6 +167,9 @@ typedef struct mien_math {
   /* y[i] of x[i]; y may be x. */
   void (*exp)(const float *x, float *y, int64_t count);
   void (*erf)(const float *x, float *y, int64_t count);
+  /* `rounds` rounds of independent fused multiply-adds in registers: the most that this instruction set does. Gives the operations
+  ** done (a multiply-add is two) and, so that they are done, their sum. */
+  double (*peak)(int64_t rounds, float *sum);
 } mien_math;
 
 /* Services for operators. `size` says how much of the table this host has. */
@@ -228,6 +231,11 @@ typedef struct mien_host {
   /* Infer and prepare: the elements of input i in its own type where they are known as numbers (a constant, or what follows
   ** from shapes alone, of any type, such as the scales of a Resize); NULL when not. */
   const void *(*contents)(const mien_node *n, int in);
+
+  /* Prepare: what a profile says of the node. flops: floating-point operations of the operator's definition for these sizes
+  ** (a multiplication and an addition are two), whatever the algorithm saves; 0: not worth counting. kernel: the algorithm
+  ** chosen, e.g. "gemm 14x32"; static, or in the node's state. Bytes are known to the host. */
+  void (*note)(mien_node *n, double flops, const char *kernel);
 } mien_host;
 
 /* The first member of every node is its host; the rest is the host's own. */
@@ -275,6 +283,10 @@ MIEN_CHECKED static inline mien_status mien_packed(mien_node *n, int in, const c
                                                    mien_status (*fill)(mien_node *n, void *memory),
                                                    const void **memory) {
   return mien_host_of(n)->packed(n, in, kind, bytes, fill, memory);
+}
+static inline void mien_note(mien_node *n, double flops, const char *kernel) {
+  const mien_host *h = mien_host_of(n);
+  if (h->size > offsetof(mien_host, note)) h->note(n, flops, kernel);
 }
 static inline int mien_threads(const mien_node *n) { return mien_host_of(n)->threads(n); }
 MIEN_CHECKED static inline mien_status mien_parallel(mien_node *n, int64_t count, double cost, mien_task_fn *fn,
