@@ -72,12 +72,10 @@ static mien_status conv_transpose_size(mien_node *n, const conv_transpose_attrs 
     *before = a->pads[d];
     *out = mien_dim(n, '-', full, a->pads[d] + a->pads[rank + d]);
   }
-  if (!mien_is_symbol(*out) && *out < 0) {
-    if (in != 0)
-      return mien_fail(n, MIEN_INVALID_MODEL, "the output would have size %lld along spatial dimension %d",
-                       (long long)*out, d);
-    *out = 0;
-  }
+  if (!mien_is_symbol(*out) && *out < 1)
+    return mien_fail(n, MIEN_INVALID_MODEL,
+                     "the output would have size %lld along spatial dimension %d, expected at least 1", (long long)*out,
+                     d);
   return MIEN_OK;
 }
 

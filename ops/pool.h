@@ -117,7 +117,7 @@ static inline pool_row pool_row_at(const pool_state *s, int64_t item) {
 
 static inline mien_status pool_window(mien_node *n, bool channels_last, uint32_t has, mien_window *w) {
   const mien_type *x = &mien_in(n, 0)->type;
-  MIEN_TRY(mien_window_read(n, x, channels_last ? 1 : 2, x->rank - 2, NULL, has, w));
+  MIEN_TRY(mien_window_read(n, x, channels_last ? 1 : 2, x->rank - 2, NULL, has | MIEN_WINDOW_OVERHANG, w));
   for (int d = 0; d < w->rank; d++) {
     int64_t span = (w->kernel[d] - 1) * w->dilation[d] + 1;
     if ((!mien_is_symbol(w->before[d]) && w->before[d] >= span) ||

@@ -16,8 +16,8 @@ typedef struct mien_window {
   int64_t before[MIEN_WINDOW_RANK], after[MIEN_WINDOW_RANK];
 } mien_window;
 
-/* Which attributes the record has beside kernel_shape, strides and pads. */
-enum { MIEN_WINDOW_DILATIONS = 1, MIEN_WINDOW_AUTO_PAD = 2, MIEN_WINDOW_CEIL_MODE = 4 };
+/* Which attributes the record has beside kernel_shape, strides and pads; OVERHANG: see mien_window_size. */
+enum { MIEN_WINDOW_DILATIONS = 1, MIEN_WINDOW_AUTO_PAD = 2, MIEN_WINDOW_CEIL_MODE = 4, MIEN_WINDOW_OVERHANG = 8 };
 
 /* Attributes beyond this are refused, so that the sums below cannot wrap. */
 #define MIEN_WINDOW_MAX INT32_MAX
@@ -48,19 +48,22 @@ static inline void mien_window_same(mien_node *n, mien_window *w, int d, int64_t
   w->after[d] = upper ? rest : half;
 }
 
-static inline mien_status mien_window_size(mien_node *n, mien_window *w, int d, int64_t span, bool ceil_mode) {
-  int64_t padded = mien_dim(n, '+', w->in[d], w->before[d] + w->after[d]);
-  int64_t steps = mien_dim(n, ceil_mode ? 'c' : '/', mien_dim(n, '-', padded, span), w->stride[d]);
-  int64_t out = mien_dim(n, '+', steps, 1);
+/* A window larger than its padded input is refused, or with OVERHANG (pools) treated as ONNX Runtime does, which divides as C
+** does, toward zero: one that is larger by less than a stride hangs over the end, one larger by less than two strides
+** leaves nothing, the others are refused. Over an input of size 0 no window lies. */
+static inline mien_status mien_window_size(mien_node *n, mien_window *w, int d, int64_t span, uint32_t has,
+                                           bool ceil_mode) {
+  const bool overhang = has & MIEN_WINDOW_OVERHANG;
+  int64_t padded = mien_dim(n, '+', w->in[d], w->before[d] + w->after[d]), room = mien_dim(n, '-', padded, span);
+  const bool larger = !mien_is_symbol(room) && room < 0;
+  int64_t out = mien_dim(n, '+', mien_dim(n, ceil_mode || larger ? 'c' : '/', room, w->stride[d]), 1);
   /* A last window that would start in the padding behind the input is left out. */
   if (ceil_mode) out = mien_dim(n, 'm', out, mien_dim(n, 'c', mien_dim(n, '+', w->in[d], w->before[d]), w->stride[d]));
-  if (!mien_is_symbol(out) && out < 0) {
-    if (w->in[d] != 0)
-      return mien_fail(n, MIEN_INVALID_MODEL,
-                       "the window spans %lld along spatial dimension %d, the padded input has only %lld",
-                       (long long)span, d, (long long)padded);
-    out = 0;
-  }
+  if (larger && overhang && w->in[d] == 0) out = 0;
+  if (larger && (!overhang || out < 0))
+    return mien_fail(n, MIEN_INVALID_MODEL,
+                     "the window spans %lld along spatial dimension %d, expected at most the padded input's %lld",
+                     (long long)span, d, (long long)padded);
   w->out[d] = out;
   return MIEN_OK;
 }
@@ -104,7 +107,7 @@ static inline mien_status mien_window_read(mien_node *n, const mien_type *x, int
     } else {
       w->before[d] = pads[d];
       w->after[d] = pads[rank + d];
-      MIEN_TRY(mien_window_size(n, w, d, span, ceil_mode));
+      MIEN_TRY(mien_window_size(n, w, d, span, has, ceil_mode));
     }
   }
   return MIEN_OK;

@@ -437,6 +437,20 @@ static void inputs_hard_to_make_up(void **state) {
   mien_convert_report_free(env, &report);
 }
 
+/* Sizes that are open each for itself need not be equal: 3 channels and a window of 5 pixels. */
+static void sizes_hard_to_make_up(void **state) {
+  (void)state;
+  wire graph = {0}, conv = onnx_node("Conv", "conv", "x,w", "y");
+  wire_message(&graph, 11, onnx_value("x", MIEN_F32, "n,c,h"));
+  wire_message(&graph, 11, onnx_value("w", MIEN_F32, "2,3,5"));
+  wire_message(&graph, 12, onnx_value("y", MIEN_F32, NULL));
+  wire_message(&graph, 1, conv);
+  mien_convert_report report;
+  converts(onnx_model(graph), NULL, &report);
+  assert_non_null(strstr(report.text, "golden     none: node 'conv' ("));
+  mien_convert_report_free(env, &report);
+}
+
 static void zero_sizes_and_scalars(void **state) {
   (void)state;
   static const char *const dims[] = {"", "0", "3,0,2", "1"};
@@ -538,6 +552,7 @@ int main(void) {
       cmocka_unit_test(models_that_no_seed_runs),
       cmocka_unit_test(models_that_cannot_run),
       cmocka_unit_test(inputs_hard_to_make_up),
+      cmocka_unit_test(sizes_hard_to_make_up),
       cmocka_unit_test(zero_sizes_and_scalars),
       cmocka_unit_test(no_memory),
       cmocka_unit_test(lists_passes),

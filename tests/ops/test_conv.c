@@ -220,7 +220,8 @@ static void conv_refused(mien_env *env, const char *attr, const int64_t *list, i
 }
 
 static void test_refused(void **state) {
-  const int64_t good[5] = {2, 4, 3, 3, 3}, zeros[4] = {0}, huge[4] = {INT64_MAX, 1, 1, 1}, big[4] = {2, 4, 9, 3};
+  const int64_t good[5] = {2, 4, 3, 3, 3}, zeros[4] = {0}, huge[4] = {INT64_MAX, 1, 1, 1}, big[4] = {2, 4, 9, 3},
+                six[4] = {2, 4, 3, 6};
   conv_refused(*state, NULL, NULL, 0, 1, good, 5, MIEN_INVALID_MODEL, "equal ranks");
   conv_refused(*state, "strides", zeros, 2, 1, good, 4, MIEN_INVALID_MODEL, "strides[0]");
   conv_refused(*state, "dilations", zeros, 2, 1, good, 4, MIEN_INVALID_MODEL, "dilations[0]");
@@ -230,6 +231,11 @@ static void test_refused(void **state) {
   conv_refused(*state, NULL, NULL, 0, 2, good, 4, MIEN_INVALID_MODEL, "X has 4 channels");
   conv_refused(*state, NULL, NULL, 0, INT64_MAX, good, 4, MIEN_INVALID_MODEL, "not a multiple");
   conv_refused(*state, NULL, NULL, 0, 1, big, 4, MIEN_INVALID_MODEL, "window spans 9");
+  /* Larger by so little that a quotient is 0 or 1. */
+  conv_refused(*state, NULL, NULL, 0, 1, six, 4, MIEN_INVALID_MODEL,
+               "(Conv-11): the window spans 6 along spatial dimension 1, expected at most the padded input's 5");
+  conv_refused(*state, "strides", OP_DIMS(7, 7), 2, 1, six, 4, MIEN_INVALID_MODEL, "window spans 6");
+  conv_refused(*state, "dilations", OP_DIMS(3, 1), 2, 1, good, 4, MIEN_INVALID_MODEL, "window spans 7");
 }
 
 int main(void) {

@@ -247,6 +247,49 @@ static void test_empty(void **state) {
   }
 }
 
+/* Windows larger than the padded input; sizes and values as onnxruntime 1.32 gives them. */
+static void test_overhang(void **state) {
+  static const struct {
+    kind what;
+    int64_t in, kernel, stride, dilation, ceil_mode, count; /* -1: refused */
+    double want;
+  } rows[] = {
+      {MAX, 2, 3, 1, 1, 0, 0, 0},
+      {MAX, 2, 3, 2, 1, 0, 1, 2},
+      {MAX, 2, 3, 2, 1, 1, 1, 2},
+      {MAX, 2, 4, 2, 1, 1, 0, 0},
+      {MAX, 5, 4, 3, 2, 0, 1, 5},
+      {MAX, 2, 4, 1, 1, 0, -1, 0},
+      {MAX, 2, 6, 2, 1, 0, -1, 0},
+      {MAX, 2, 9, 2, 1, 1, -1, 0},
+      {MAX, 4, 3, 1, 2, 0, 0, 0},
+      {AVERAGE, 2, 3, 1, 1, 0, 0, 0},
+      {AVERAGE, 2, 3, 5, 1, 0, 1, 1.5},
+      {AVERAGE, 2, 4, 1, 1, 0, -1, 0},
+      {LP, 2, 3, 1, 1, 0, 0, 0},
+      {LP, 2, 3, 2, 1, 0, 1, 2.2360679774997896},
+      {LP, 2, 4, 1, 1, 0, -1, 0},
+      {MAX, 0, 2, 1, 1, 0, 0, 0}, /* onnxruntime takes no empty image; here it has no windows */
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    op_call c = {.name = names[rows[i].what], .version = rows[i].what == LP ? 18 : rows[i].what == MAX ? 12 : 19};
+    op_in(&c, MIEN_F32, 3, OP_DIMS(1, 1, rows[i].in), (const float[]){1, 2, 3, 4, 5});
+    op_attr_ints(&c, "kernel_shape", &rows[i].kernel, 1);
+    op_attr_ints(&c, "strides", &rows[i].stride, 1);
+    op_attr_ints(&c, "dilations", &rows[i].dilation, 1);
+    op_attr_i(&c, "ceil_mode", rows[i].ceil_mode);
+    if (rows[i].count < 0) {
+      assert_int_equal(op_run(*state, &c), MIEN_INVALID_MODEL);
+      assert_non_null(strstr(c.error.message, "expected at most the padded input's 2"));
+    } else {
+      op_run_ok(*state, &c);
+      assert_int_equal(c.out[0].type.dim[2], rows[i].count);
+      op_expect(&c.out[0], &rows[i].want, rows[i].count, 1e-6, 0);
+    }
+    op_free(&c);
+  }
+}
+
 static void test_refuses(void **state) {
   static const struct {
     int64_t kernel, stride, dilation, before;
@@ -276,8 +319,9 @@ static void test_refuses(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_pools),  cmocka_unit_test(test_fused), cmocka_unit_test(test_auto_pad),
-      cmocka_unit_test(test_global), cmocka_unit_test(test_empty), cmocka_unit_test(test_refuses),
+      cmocka_unit_test(test_pools),    cmocka_unit_test(test_fused), cmocka_unit_test(test_auto_pad),
+      cmocka_unit_test(test_global),   cmocka_unit_test(test_empty), cmocka_unit_test(test_refuses),
+      cmocka_unit_test(test_overhang),
   };
   return cmocka_run_group_tests(tests, op_env_setup, op_env_teardown);
 }
