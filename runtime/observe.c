@@ -119,8 +119,8 @@ mien_status mien_session_places(const mien_session *s, mien_place *places, size_
 /* ---------------------------------------------------------------- peak */
 
 #define PEAK_ROUNDS 4096
-#define PEAK_ITEMS 256 /* a thread and attempt: some milliseconds */
-#define PEAK_ATTEMPTS 12
+#define PEAK_ITEMS 32 /* a thread and attempt: short, so that a busy neighbour does not disturb all of them */
+#define PEAK_ATTEMPTS 100
 
 typedef struct peak_run {
   const mien_math *math;

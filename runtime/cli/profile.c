@@ -11,8 +11,12 @@ static int parse(int argc, char **argv, cli_profile *p) {
   int option;
   memcpy(table, cli_measure_options, sizeof cli_measure_options);
   table[CLI_MEASURE_OPTIONS] = (struct option){"top", required_argument, NULL, OPTION_TOP};
+  table[CLI_MEASURE_OPTIONS + 1] = (struct option){"trace", required_argument, NULL, OPTION_TRACE};
+  table[CLI_MEASURE_OPTIONS + 2] = (struct option){"html", required_argument, NULL, OPTION_HTML};
   while ((option = cli_option(&cli_profile_command, argc, argv, table, &p->m.options)) != -1) {
     switch (option) {
+      case OPTION_TRACE: p->trace = optarg; break;
+      case OPTION_HTML: p->html = optarg; break;
       case OPTION_TOP:
         if (!cli_integer(optarg, 0, 1000000, &p->top))
           return cli_usage(&cli_profile_command, "--top is '%s', expected a number of nodes", optarg);
@@ -124,7 +128,7 @@ static void print_nodes(const cli_profile *p, const size_t *order) {
     if (p->top && shown >= (size_t)p->top) continue;
     shown++;
     print_numbers(p, n->ms, n->least_ms, n->info.flops, n->info.bytes);
-    printf(" %5.0f %6u %7lld  %-30s %-26s %-24s %s\n", 100 * n->busy, n->phases, (long long)n->info.items,
+    printf(" %5.0f %6u %7lld  %-30s %-26s %-24s %s\n", 100 * n->busy, n->phases, (long long)n->items,
            *n->info.kernel ? n->info.kernel : "?", cli_node_op(&n->info, op, sizeof op),
            cli_type_text(&n->info.type, type, sizeof type), n->info.name);
   }
@@ -184,7 +188,7 @@ static void add_node(const cli_profile *p, cJSON *list, size_t index) {
   cJSON_AddNumberToObject(row, "busy_percent", 100 * n->busy);
   cJSON_AddNumberToObject(row, "phases", n->phases);
   cJSON_AddNumberToObject(row, "pieces", n->pieces);
-  cJSON_AddNumberToObject(row, "items", (double)n->info.items);
+  cJSON_AddNumberToObject(row, "items", (double)n->items);
 }
 
 static void add_head(const cli_profile *p, cJSON *json) {
@@ -242,7 +246,9 @@ static int run(int argc, char **argv) {
   int result = parse(argc, argv, &p);
   if (result == CLI_GOOD) {
     mien_status status = cli_measure_open(&p.m, &error);
+    if (status == MIEN_OK) status = cli_profile_files_begin(&p, &error);
     if (status == MIEN_OK) status = cli_profile_record(&p, &error);
+    status = cli_profile_files_end(&p, status, &error);
     if (status != MIEN_OK)
       result = cli_fail(cli_profile_command.name, "%s", *error.message ? error.message : mien_status_text(status));
     else
@@ -263,7 +269,10 @@ const cli_command cli_profile_command = {
         "and may exceed the peak) and their share of the peak, which is measured here; the bytes of its inputs,\n"
         "constants as packed, and outputs; the share of its time in which threads computed its items; in how many\n"
         "phases; the items of work; the kernel chosen. Then the same by operator, and what is in no node.\n\n"
-        "  --top N            this many nodes only (0: all)\n" CLI_MEASURE_HELP "  --runs N           at least (10)\n"
+        "  --top N            this many nodes only (0: all)\n" CLI_MEASURE_HELP
+        "  --trace FILE       the fastest run as Chrome trace JSON, for chrome://tracing or ui.perfetto.dev\n"
+        "  --html FILE        a page with that run's timeline by thread, the arena's map and the tables\n"
+        "  --runs N           at least (10)\n"
         "  --seconds S        at least (1)\n",
     .run = run,
 };

@@ -1,5 +1,5 @@
-/* runtime/cli/profile.h -- what the files of `mien profile` share: record.c collects, profile.c shows tables and JSON, trace.c and
-** page.c write the two kinds of files. */
+/* runtime/cli/profile.h -- what the files of `mien profile` share: record.c collects, profile.c shows tables and JSON,
+** profile_files.c writes files. */
 #ifndef MIEN_CLI_PROFILE_H
 #define MIEN_CLI_PROFILE_H
 
@@ -12,6 +12,7 @@ typedef struct cli_span {
   uint32_t node, phase;
   int32_t kind;  /* mien_event_kind */
   int32_t outer; /* index of the span it is in; -1 */
+  bool split;    /* PHASE or WORK: shared out again inside; a phase inside another one is in such work */
 } cli_span;
 
 /* What one thread did in a run. Written by that thread alone. */
@@ -29,10 +30,13 @@ typedef struct cli_node {
   double busy;         /* share of threads x time in which its items were computed */
   double busy_ns, total_ns;
   uint32_t phases, pieces; /* of the last run: phases, and spans of work */
+  int64_t items;           /* of all phases */
 } cli_node;
 
 typedef struct cli_profile {
   cli_measure m;
+  const char *trace, *html; /* files to write; NULL: none */
+  struct mien__writer *trace_writer, *html_writer;
   long long top; /* nodes to show; 0: all */
   mien_session_info info;
   double peak; /* FLOP/s of all threads */
@@ -51,6 +55,8 @@ typedef struct cli_profile {
 /* record.c. Runs, collects, takes medians. */
 mien_status cli_profile_record(cli_profile *p, mien_error *error);
 void cli_profile_clear(cli_profile *p);
+/* Whether it is a phase of what was one item of another phase. */
+bool cli_is_nested(const cli_track *track, const cli_span *span);
 /* The order of nodes by time, longest first: node_count indices, to be freed; NULL: no memory. */
 size_t *cli_profile_order(const cli_profile *p);
 
@@ -59,4 +65,10 @@ const char *cli_node_op(const mien_node_info *info, char *text, size_t size);
 
 /* profile.c: everything that the table says; NULL: no memory. */
 cJSON *cli_profile_json(const cli_profile *p);
+
+/* profile_files.c. begin, before anything is measured: whether the files can be written. end: writes the fastest run to them; nothing
+** of them is left when status is, or becomes, a failure. */
+mien_status cli_profile_files_begin(cli_profile *p, mien_error *error);
+mien_status cli_profile_files_end(cli_profile *p, mien_status status, mien_error *error);
+
 #endif

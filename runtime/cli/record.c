@@ -21,6 +21,9 @@ static void begin_span(cli_track *t, const mien_event *e) {
                                   .phase = e->phase,
                                   .kind = (int32_t)e->kind,
                                   .outer = t->open};
+  if (e->kind == MIEN_EVENT_PHASE)
+    for (int32_t o = t->open; o >= 0 && t->spans[o].kind != MIEN_EVENT_NODE; o = t->spans[o].outer)
+      t->spans[o].split = true;
   t->open = (int32_t)t->count++;
 }
 
@@ -65,6 +68,10 @@ static mien_status reserve_tracks(cli_profile *p, mien_error *error) {
   return MIEN_OK;
 }
 
+bool cli_is_nested(const cli_track *t, const cli_span *s) {
+  return s->kind == MIEN_EVENT_PHASE && s->outer >= 0 && t->spans[s->outer].kind == MIEN_EVENT_WORK;
+}
+
 /* ---------------------------------------------------------------- one run */
 
 static mien_status reserve_samples(cli_profile *p) {
@@ -87,7 +94,10 @@ static void take_sample(cli_profile *p) {
   float *sample = p->samples + p->runs * p->node_count;
   double run = 0, covered = 0;
   memset(sample, 0, p->node_count * sizeof *sample);
-  for (size_t i = 0; i < p->node_count; i++) p->nodes[i].phases = p->nodes[i].pieces = 0;
+  for (size_t i = 0; i < p->node_count; i++) {
+    p->nodes[i].phases = p->nodes[i].pieces = 0;
+    p->nodes[i].items = 0;
+  }
   for (int t = 0; t < p->threads; t++)
     for (size_t i = 0; i < p->tracks[t].count; i++) {
       const cli_span *s = &p->tracks[t].spans[i];
@@ -95,9 +105,13 @@ static void take_sample(cli_profile *p) {
       if (s->kind == MIEN_EVENT_RUN) run = ns;
       if (s->kind == MIEN_EVENT_RUN || s->node >= p->node_count) continue;
       cli_node *n = &p->nodes[s->node];
-      n->phases += s->kind == MIEN_EVENT_PHASE;
-      n->pieces += s->kind == MIEN_EVENT_WORK;
       if (s->kind == MIEN_EVENT_WORK) n->busy_ns += ns;
+      if (cli_is_nested(&p->tracks[t], s)) n->busy_ns -= ns; /* what is done in it is counted by itself */
+      if (!s->split) {
+        n->pieces += s->kind == MIEN_EVENT_WORK;
+        n->phases += s->kind == MIEN_EVENT_PHASE;
+        if (s->kind == MIEN_EVENT_PHASE) n->items += s->last;
+      }
       if (s->kind != MIEN_EVENT_NODE) continue;
       n->total_ns += ns;
       covered += ns;
