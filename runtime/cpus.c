@@ -129,10 +129,14 @@ static int affinity(void) {
   return 1;
 }
 
-int mien__threads_default(void) {
+int mien__cpus(void) {
   int count = affinity();
   int quota = mien__cpu_quota("/sys/fs/cgroup", "/proc/self/cgroup");
-  if (quota > 0 && quota < count) count = quota;
+  return quota > 0 && quota < count ? quota : count;
+}
+
+int mien__threads_default(void) {
+  int count = mien__cpus();
   const char *omp = getenv("OMP_NUM_THREADS"); /* may be a list by nesting level: "4,2" */
   if (omp) {
     int64_t wanted = number(&omp);

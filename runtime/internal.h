@@ -238,6 +238,8 @@ void mien__threads_rest(mien__threads *threads);
 /* CPUs that cgroup quotas (v2 and v1) leave to a process, rounded up; 0: no limit. root: "/sys/fs/cgroup", self:
 ** "/proc/self/cgroup". */
 int mien__cpu_quota(const char *root, const char *self);
+/* Processors that affinity and the quota leave to this process. */
+int mien__cpus(void);
 
 /* ---------------------------------------------------------------- observe.c */
 

@@ -85,6 +85,9 @@ static double of_peak(const cli_profile *p, double flops, double ms) {
   return p->peak > 0 ? 100e9 * rate(flops, ms) / p->peak : 0;
 }
 
+/* Whether something else must have used the processor. */
+static bool is_noisy(const cli_profile *p) { return p->run_ms > 1.2 * p->best_ms; }
+
 /* ---------------------------------------------------------------- text */
 
 /* A number, or a dash where nothing was counted. */
@@ -153,6 +156,12 @@ static int print_text(const cli_profile *p) {
     printf("%9.4f %9s %6.2f %38s  inside nodes, while a thread had no work: waiting for others, serial parts\n",
            p->idle_ms, "", share(p, p->idle_ms), "");
   }
+  if (is_noisy(p))
+    fprintf(
+        stderr,
+        "mien profile: the median run took %.1f times as long as the fastest: something else uses the processor; trust "
+        "the column 'fastest', or repeat\n",
+        p->run_ms / p->best_ms);
   int result = order && totals ? cli_finish(cli_profile_command.name)
                                : cli_fail(cli_profile_command.name, "no memory for the tables");
   free(order);
@@ -213,6 +222,7 @@ static void add_head(const cli_profile *p, cJSON *json) {
   cJSON_AddStringToObject(json, "version", mien_version());
   cJSON_AddStringToObject(json, "isa", p->info.isa);
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) cJSON_AddNumberToObject(json, rows[i].name, rows[i].value);
+  cJSON_AddBoolToObject(json, "noisy", is_noisy(p));
 }
 
 cJSON *cli_profile_json(const cli_profile *p) {

@@ -239,7 +239,8 @@ typedef struct mien_place {
 MIEN_API MIEN_CHECKED mien_status mien_session_places(const mien_session *session, mien_place *places, size_t *count);
 
 /* Floating-point operations a second that the session's threads do together at best with its kernels' instruction set, fp32:
-** multiply-adds in registers (two operations each), the best of some attempts in 20 to 100 ms. */
+** multiply-adds in registers (two operations each), per second of processor time, the best of many short attempts. Takes some
+** 30 ms, more on a busy machine. */
 MIEN_API MIEN_CHECKED mien_status mien_session_peak(mien_session *session, double *flops_per_second, mien_error *error);
 
 /* ---- golden values */
