@@ -9,7 +9,7 @@
 #define erf_fast(m, x, y, count) ((m)->erf)((x), (y), (count)) /* in parentheses: erf is a macro of tgmath.h */
 MIEN_UNARY_FAST(erf_one, void, ERF_BUT_F32, erf, erf_fast)
 MIEN_KERNELS(erf_one, MIEN_NUMBERS)
-MIEN_COST(erf_one, 2)
+MIEN_COST_FAST(erf_one, 2, erf)
 
 const mien_op mien_ops_Erf[] = {
     {.name = "Erf",

@@ -6,7 +6,7 @@
 #define exp_fast(m, x, y, count) ((m)->exp)((x), (y), (count)) /* in parentheses: exp is a macro of tgmath.h */
 MIEN_UNARY_FAST(exp_one, void, MIEN_FLOATS_BUT_F32, exp, exp_fast)
 MIEN_KERNELS(exp_one, MIEN_FLOATS)
-MIEN_COST(exp_one, 2)
+MIEN_COST_FAST(exp_one, 2, exp)
 
 const mien_op mien_ops_Exp[] = {
     {.name = "Exp",

@@ -34,6 +34,7 @@ static mien_status gelu_prepare(mien_node *n) {
   gelu_state *s = mien_state(n);
   s->tanh = strcmp(mien_attr_s(n, "approximate"), "tanh") == 0;
   mien_work(n, mien_count(&mien_out(n, 0)->type), 4);
+  mien_note_vector(n, !s->tanh && MIEN_MATH_HAS(mien_math_of(n), activate));
   return MIEN_OK;
 }
 

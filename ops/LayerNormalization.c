@@ -20,6 +20,7 @@ static mien_status layer_norm_infer(mien_node *n) {
 
 static mien_status layer_norm_prepare(mien_node *n) {
   layer_norm_state *s = mien_state(n);
+  mien_note_vector(n, true);
   return norm_prepare(n, &s->rows);
 }
 

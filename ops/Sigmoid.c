@@ -6,7 +6,7 @@
 #define sigmoid_fast(m, x, y, count) (m)->activate(MIEN_ACT_SIGMOID, 0, 0, (x), (y), (count))
 MIEN_UNARY_FAST(sigmoid, void, MIEN_FLOATS_BUT_F32, activate, sigmoid_fast)
 MIEN_KERNELS(sigmoid, MIEN_FLOATS)
-MIEN_COST(sigmoid, 2)
+MIEN_COST_FAST(sigmoid, 2, activate)
 
 const mien_op mien_ops_Sigmoid[] = {
     {.name = "Sigmoid",

@@ -32,6 +32,15 @@ static mien_status softmax_F32(mien_node *n, int64_t begin, int64_t end) {
   return MIEN_OK;
 }
 
+static mien_status softmax_prepare(mien_node *n) {
+  mien_note_vector(n, true);
+  return rows_prepare(n);
+}
+static mien_status softmax_prepare_flat(mien_node *n) {
+  mien_note_vector(n, true);
+  return rows_prepare_flat(n);
+}
+
 static const mien_kernel softmax_kernels[] = {{MIEN_F32, softmax_F32},
                                               SOFTMAX_TYPES(MIEN_ROW, softmax){MIEN_NONE, NULL}};
 static const mien_kernel softmax_old_kernels[] = {
@@ -48,7 +57,7 @@ const mien_op mien_ops_Softmax[] = {
      .kernels = softmax_old_kernels,
      .state = sizeof(rows),
      .infer = rows_infer,
-     .prepare = rows_prepare_flat,
+     .prepare = softmax_prepare_flat,
      .doc = "exp(x) / sum exp(x) from the axis on"},
     {.name = "Softmax",
      .since = 13,
@@ -57,7 +66,7 @@ const mien_op mien_ops_Softmax[] = {
      .kernels = softmax_kernels,
      .state = sizeof(rows),
      .infer = rows_infer,
-     .prepare = rows_prepare,
+     .prepare = softmax_prepare,
      .doc = "exp(x) / sum exp(x) along the axis"},
     {.name = NULL},
 };

@@ -6,7 +6,7 @@
 #define tanh_fast(m, x, y, count) (m)->activate(MIEN_ACT_TANH, 0, 0, (x), (y), (count))
 MIEN_UNARY_FAST(tanh_one, void, MIEN_FLOATS_BUT_F32, activate, tanh_fast)
 MIEN_KERNELS(tanh_one, MIEN_FLOATS)
-MIEN_COST(tanh_one, 2)
+MIEN_COST_FAST(tanh_one, 2, activate)
 
 const mien_op mien_ops_Tanh[] = {
     {.name = "Tanh",

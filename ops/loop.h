@@ -201,4 +201,16 @@ static inline mien_status mien_infer_same_bool(mien_node *n) {
     return MIEN_OK;                                      \
   }
 
+/* What a profile calls f32 kernels that come from mien_math. */
+static inline void mien_note_vector(mien_node *n, bool has) {
+  if (has && mien_in(n, 0)->type.dtype == MIEN_F32) mien_note(n, 0, "vector");
+}
+/* Both, for MIEN_UNARY_FAST. */
+#define MIEN_COST_FAST(op, ns, member)                           \
+  static mien_status op##_prepare(mien_node *n) {                \
+    mien_work(n, mien_count(&mien_out(n, 0)->type), ns);         \
+    mien_note_vector(n, MIEN_MATH_HAS(mien_math_of(n), member)); \
+    return MIEN_OK;                                              \
+  }
+
 #endif

@@ -160,7 +160,7 @@ def test_operations_are_those_of_the_definition(mien: Path, tmp_path: Path) -> N
     assert all(n["busy_percent"] <= 100.1 for n in rows)  # also where one item of work is shared out in phases of its own
     assert sorted(n["flops"] for n in rows if n["op"].endswith("Conv")) == [2 * 2 * 16 * 10 * 10 * 8 * 2 * 2, 2 * 2 * 32 * 20 * 20 * 24 * 3 * 3]
     assert [flops for op, flops in found.items() if op.endswith(("MatMul", "Linear"))] == [2 * 2 * 16 * 10 * 10 * 7]
-    assert found["Softmax"] == 0
+    assert found["Softmax"] == 0 and [n["kernel"] for n in rows if n["op"] == "Softmax"] == ["vector"]
 
 
 def test_hostile_names_stay_data(mien: Path, tmp_path: Path) -> None:
