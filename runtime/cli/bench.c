@@ -1,32 +1,45 @@
 /* bench.c -- mien bench: load, first run, latency and throughput of a plan. */
 #include "cli.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <time.h>
+
+enum { OPTION_IDLE_RATE = 1 };
 
 typedef struct figures {
   double *ms; /* sorted */
   size_t count;
-  double mean, variation, total_s, cpu;
+  double mean, variation, total_s, cpu, base_bytes;
+  double idle_rate;               /* calls a second, 0: not measured */
+  double paced_cores, idle_cores; /* at that rate: all that was burnt, and what was burnt between the calls */
   mien_session_info info;
 } figures;
 
-static int parse(int argc, char **argv, cli_measure *m) {
-  struct option table[CLI_MEASURE_OPTIONS + 1] = {0};
+static int parse(int argc, char **argv, cli_measure *m, figures *f) {
+  struct option table[CLI_MEASURE_OPTIONS + 2] = {0};
   int option;
   memcpy(table, cli_measure_options, sizeof cli_measure_options);
-  while ((option = cli_option(&cli_bench, argc, argv, table, &m->options)) != -1)
-    if (cli_measure_option(&cli_bench, option, m) != CLI_GOOD) return CLI_USAGE;
+  table[CLI_MEASURE_OPTIONS] = (struct option){"idle-rate", required_argument, NULL, OPTION_IDLE_RATE};
+  while ((option = cli_option(&cli_bench, argc, argv, table, &m->options)) != -1) {
+    if (option == OPTION_IDLE_RATE) {
+      if (!cli_number(optarg, 0.1, 1e4, &f->idle_rate))
+        return cli_usage(&cli_bench, "--idle-rate is '%s', expected calls a second from 0.1 to 10000", optarg);
+    } else if (cli_measure_option(&cli_bench, option, m) != CLI_GOOD) {
+      return CLI_USAGE;
+    }
+  }
   m->path = cli_argument(&cli_bench, argc, argv, "plan");
   return m->path ? CLI_GOOD : CLI_USAGE;
 }
 
+/* Of all threads of this program. */
 static double cpu_seconds(void) {
-  struct rusage u;
-  getrusage(RUSAGE_SELF, &u);
-  return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* Peak of this program, bytes. ru_maxrss may count the program that started this one: VmHWM does not. */
@@ -70,6 +83,29 @@ static mien_status measure(cli_measure *m, figures *f, mien_error *error) {
   return status;
 }
 
+static void sleep_until(double ns) {
+  struct timespec t = {.tv_sec = (time_t)(ns * 1e-9)};
+  t.tv_nsec = (long)(ns - (double)t.tv_sec * 1e9);
+  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR) continue;
+}
+
+/* Calls at a steady rate for three seconds: what do the threads burn while there is nothing to do? */
+static mien_status measure_idle(cli_measure *m, figures *f, mien_error *error) {
+  double start = cli_now(), cpu_start = cpu_seconds(), in_calls = 0, ms;
+  double count = ceil(3 * f->idle_rate);
+  mien_status status = MIEN_OK;
+  for (double i = 0; status == MIEN_OK && i < count; i++) {
+    double cpu = cpu_seconds();
+    status = cli_measure_run(m, &ms, error);
+    in_calls += cpu_seconds() - cpu;
+    sleep_until(start + (i + 1) * 1e9 / f->idle_rate);
+  }
+  double seconds = (cli_now() - start) * 1e-9, cpu = cpu_seconds() - cpu_start;
+  f->paced_cores = cpu / seconds;
+  f->idle_cores = (cpu - in_calls) / seconds;
+  return status;
+}
+
 static void summarise(figures *f) {
   qsort(f->ms, f->count, sizeof *f->ms, ascending);
   double sum = 0, squares = 0;
@@ -91,6 +127,9 @@ static void print_text(const cli_measure *m, const figures *f) {
          percentile(f, 99));
   printf("CPU: %.2f cores, peak memory: %.1f MiB (arena %.1f, packed constants %.1f)\n", f->cpu, peak_bytes() / 1048576,
          (double)f->info.arena_bytes / 1048576, (double)f->info.packed_bytes / 1048576);
+  if (f->idle_rate > 0)
+    printf("Idle: %.4f of a core between the calls at %g calls a second, %.4f with them\n", f->idle_cores, f->idle_rate,
+           f->paced_cores);
   if (f->variation > 5)
     fprintf(stderr,
             "mien bench: the times are unsteady (coefficient of variation %.1f %%): something else uses the processor; "
@@ -120,6 +159,7 @@ static int print_json(const cli_measure *m, const figures *f) {
               {"runs_per_second", (double)f->count / f->total_s},
               {"items_per_second", (double)f->count * (double)m->batch / f->total_s},
               {"cpu_cores", f->cpu},
+              {"base_bytes", f->base_bytes},
               {"peak_bytes", peak_bytes()},
               {"arena_bytes", (double)f->info.arena_bytes},
               {"live_bytes", (double)f->info.live_bytes},
@@ -128,18 +168,24 @@ static int print_json(const cli_measure *m, const figures *f) {
   cJSON_AddStringToObject(json, "isa", f->info.isa);
   cJSON_AddStringToObject(json, "version", mien_version());
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) cJSON_AddNumberToObject(json, rows[i].name, rows[i].value);
+  if (f->idle_rate > 0) {
+    cJSON_AddNumberToObject(json, "idle_rate", f->idle_rate);
+    cJSON_AddNumberToObject(json, "idle_cores", f->idle_cores);
+    cJSON_AddNumberToObject(json, "paced_cores", f->paced_cores);
+  }
   cJSON_AddBoolToObject(json, "noisy", f->variation > 5);
   return cli_print_json(cli_bench.name, json);
 }
 
 static int run(int argc, char **argv) {
   cli_measure m = {.batch = 1, .runs = 10, .seconds = 3, .warmup = 200};
-  figures f = {0};
+  figures f = {.base_bytes = peak_bytes()};
   mien_error error = {0};
-  int result = parse(argc, argv, &m);
+  int result = parse(argc, argv, &m, &f);
   if (result == CLI_GOOD) {
     mien_status status = cli_measure_open(&m, &error);
     if (status == MIEN_OK) status = measure(&m, &f, &error);
+    if (status == MIEN_OK && f.idle_rate > 0) status = measure_idle(&m, &f, &error);
     if (status != MIEN_OK) {
       result = cli_fail(cli_bench.name, "%s", *error.message ? error.message : mien_status_text(status));
     } else {
@@ -164,6 +210,7 @@ const cli_command cli_bench = {
     .usage = "usage: mien bench MODEL.plan [options]\n\n"
              "Warms up, then runs at least so many times and so long.\n\n" CLI_MEASURE_HELP
              "  --runs N           at least (10)\n"
-             "  --seconds S        at least (3)\n",
+             "  --seconds S        at least (3)\n"
+             "  --idle-rate R      then R calls a second for 3 s: CPU burnt between the calls\n",
     .run = run,
 };
