@@ -1,0 +1,43 @@
+"""Are the outputs of an engine those of ONNX Runtime?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+# Largest difference allowed, as a share of the reference's largest magnitude, or absolute where that is under 1.
+# bf16 has 8 bits of mantissa: networks of fifty layers end near 1e-2.
+TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def difference(name: str, value: np.ndarray, expected: np.ndarray) -> float:
+    """Largest absolute difference; infinite where the shape or the place of a NaN differs."""
+    if value.shape != expected.shape:
+        return float("inf")
+    both_nan = np.isnan(value) & np.isnan(expected)
+    equal = both_nan | (value == expected)
+    with np.errstate(invalid="ignore"):
+        apart = np.where(equal, 0.0, np.abs(value.astype(np.float64) - expected.astype(np.float64)))
+    return float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max(initial=0.0))
+
+
+def compare(outputs: Arrays, reference: Arrays, precision: str) -> tuple[float, list[str]]:
+    """The largest difference over all outputs, and a line for each output that is wrong."""
+    largest, wrong = 0.0, []
+    for name, expected in reference.items():
+        if name not in outputs:
+            largest = float("inf")
+            wrong.append(f"output '{name}' is missing")
+            continue
+        found = difference(name, outputs[name], expected)
+        finite = np.abs(expected[np.isfinite(expected)])
+        allowed = TOLERANCE[precision] * max(1.0, float(finite.max(initial=0.0)))
+        largest = max(largest, found)
+        if outputs[name].shape != expected.shape:
+            wrong.append(f"output '{name}' has shape {list(outputs[name].shape)}, expected {list(expected.shape)}")
+        elif not found <= allowed:
+            wrong.append(f"output '{name}' differs by {found:.3g}, allowed {allowed:.3g} ({precision})")
+    return largest, wrong
