@@ -1,4 +1,6 @@
-/* A session's threads. A run hands out pieces of its work from a shared counter; the caller takes pieces as its workers do.
+/* A session's threads. A run's work is cut into pieces; every thread has its share of them, takes them in order and, when
+** none is left, those of the others. The caller takes pieces as its workers do. Nodes one after another that are cut alike
+** thus find their operands in the cache of the core that wrote them.
 **
 ** Why not a pool of a library: those we know (pthreadpool, OpenMP) end a run when every thread has reported, also one that got no
 ** piece because it was not even scheduled yet. On a machine that does other work, a run of a hundred small nodes then waits
@@ -32,6 +34,8 @@ typedef struct lane {
   int64_t failed_piece; /* its piece that failed; -1: none */
   mien_status status;
   mien_error error;
+  _Alignas(64) _Atomic int64_t next; /* of the job's pieces, its share: [next, end) is left */
+  int64_t end;
 } lane;
 
 typedef struct job {
@@ -41,7 +45,7 @@ typedef struct job {
   int64_t count, piece, pieces;
   const mien__watch *watch; /* NULL: nobody */
   uint32_t phase;
-  _Atomic int64_t next, lowest_failed;
+  _Atomic int64_t lowest_failed;
 } job;
 
 struct mien__threads {
@@ -85,21 +89,29 @@ static mien_status do_piece(const lane *l, const job *j, mien_node *node, int64_
   return status;
 }
 
-/* Pieces are fetched in order, so when one fails all before it are being computed already; the ones after it may be left
-** out. Which piece failed first is therefore the same on every run. */
-static void lane_work(lane *l, job *j, mien_node *node) {
+/* Every share is fetched in order, and of each those pieces alone are left out that come after one that failed. So all
+** before the first failing piece are computed, and which one that is does not change from run to run. */
+static void lane_share(lane *l, lane *owner, job *j, mien_node *node) {
   for (;;) {
-    int64_t piece = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed);
-    if (piece >= j->pieces || piece > atomic_load_explicit(&j->lowest_failed, memory_order_relaxed)) return;
+    int64_t piece = atomic_fetch_add_explicit(&owner->next, 1, memory_order_relaxed);
+    if (piece >= owner->end || piece > atomic_load_explicit(&j->lowest_failed, memory_order_relaxed)) return;
     int64_t begin = piece * j->piece;
     int64_t end = j->count - begin < j->piece ? j->count : begin + j->piece;
     mien_status status = do_piece(l, j, node, begin, end);
     if (status == MIEN_OK) continue;
-    l->failed_piece = piece;
+    l->failed_piece = piece; /* of two, the second is the lower one; its text replaces the first one's */
     l->status = status;
+    if (node) atomic_store(&node->scope->failed, 0);
     lower(&j->lowest_failed, piece);
     return;
   }
+}
+
+static void lane_work(lane *l, job *j, mien_node *node) {
+  const mien__threads *threads = l->threads;
+  const int64_t own = l - threads->lanes;
+  for (int64_t i = 0; i < threads->count; i++)
+    lane_share(l, &threads->lanes[(own + i) % threads->count], j, node);
 }
 
 /* A lane computes with a copy of the node whose scope has an error of its own: two failing lanes would otherwise race for
@@ -198,7 +210,12 @@ static void *worker_main(void *context) {
 
 /* A worker adds itself to `sleepers`, then looks at `epoch`; here it is the other way round: one of the two sees the other. */
 static void open_job(mien__threads *threads, job *j) {
-  for (int i = 0; i < threads->count; i++) threads->lanes[i].failed_piece = -1;
+  for (int i = 0; i < threads->count; i++) {
+    lane *l = &threads->lanes[i];
+    l->failed_piece = -1;
+    l->end = (i + 1) * j->pieces / threads->count;
+    atomic_store_explicit(&l->next, i * j->pieces / threads->count, memory_order_relaxed);
+  }
   threads->job = j;
   atomic_store_explicit(&threads->rest, !threads->begun, memory_order_relaxed);
   atomic_store(&threads->state, OPEN);
@@ -226,7 +243,6 @@ static mien_status run_job(mien__threads *threads, job *j) {
   if (!threads->begun && threads->count > 1 && getpid() != threads->pid) j->piece = j->count;
   if (j->piece >= j->count) return do_piece(&threads->lanes[0], j, j->node, 0, j->count);
   j->pieces = (j->count - 1) / j->piece + 1;
-  atomic_init(&j->next, 0);
   atomic_init(&j->lowest_failed, INT64_MAX);
   atomic_store_explicit(&threads->running, true, memory_order_relaxed);
   open_job(threads, j);
