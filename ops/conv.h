@@ -43,10 +43,12 @@ struct conv_state {
   const float *packed;                                     /* NULL: W is not constant */
   size_t pads_at, offsets_at, rows_at, block_at, panel_at; /* in scratch */
   mien__winograd_shape winograd;
-  int64_t down, across; /* tiles an image */
-  bool phases;          /* V of `chunks_once` chunks is shared by the threads */
-  int64_t chunks_once;  /* else 1 */
-  size_t v_at, m_at;    /* in scratch */
+  int64_t down, across;              /* tiles an image */
+  bool raw;                          /* weights are transformed in passing */
+  bool phases;                       /* V of `chunks_once` chunks is shared by the threads, or */
+  bool each;                         /* each thread has one of its own, and panels are shared */
+  int64_t chunks_once;               /* else 1 */
+  size_t v_at, m_at, u_at, ready_at; /* in scratch */
   char kind[64], kernel[48];
 };
 
@@ -493,6 +495,10 @@ static const conv_algorithm conv_algorithms[] = {
      conv_winograd2_bytes, conv_winograd2_fill, conv_winograd_run},
     {"winograd4", "winograd F(4,3)", conv_winograd_applies, conv_winograd4_cost, conv_winograd4_prepare,
      conv_winograd4_bytes, conv_winograd4_fill, conv_winograd_run},
+    {"winograd2 raw", "winograd F(2,3) raw", conv_winograd_raw_applies, conv_winograd2_raw_cost,
+     conv_winograd2_raw_prepare, conv_product_bytes, conv_product_fill, conv_winograd_run},
+    {"winograd4 raw", "winograd F(4,3) raw", conv_winograd_raw_applies, conv_winograd4_raw_cost,
+     conv_winograd4_raw_prepare, conv_product_bytes, conv_product_fill, conv_winograd_run},
 };
 
 static inline const conv_algorithm *conv_choose(const conv_problem *p, const mien_math *math) {

@@ -2,6 +2,8 @@
 ** images are cut into chunks whose transformed inputs V stay in the second-level cache: an item transforms a chunk and
 ** multiplies it with every panel of weights. A map of few chunks goes in two phases instead, so that all threads are
 ** busy and weights pass once: all threads fill one V in the caller's scratch, then items are panels and chunks of it.
+** Transformed weights are four times as many bytes as the weights; of a network they come out of memory on every run. Where
+** few tiles use them it is cheaper to read the weights as they are and to transform them each time ("raw").
 ** An infinity in X makes its whole tile NaN: the transforms subtract it from itself. */
 #ifndef MIEN_OPS_CONV_WINOGRAD_H
 #define MIEN_OPS_CONV_WINOGRAD_H
@@ -9,7 +11,8 @@
 enum {
   CONV_WINOGRAD_CACHE = 640 * 1024,       /* of V and M of a chunk */
   CONV_WINOGRAD_SHARED = 4 * 1024 * 1024, /* of V that threads share */
-  CONV_WINOGRAD_CHUNK = 64                /* tiles, where V is shared */
+  CONV_WINOGRAD_CHUNK = 64,               /* tiles, where V is shared */
+  CONV_WINOGRAD_RAW_CHUNK = 128           /* tiles, where weights are transformed in passing: once a chunk */
 };
 
 static inline bool conv_winograd_applies(const conv_problem *p) {
@@ -23,6 +26,11 @@ static inline bool conv_winograd_applies(const conv_problem *p) {
 
 static inline int64_t conv_winograd_tiles(const conv_problem *p, int size) {
   return conv_ceil(p->w.out[1], size) * conv_ceil(p->w.out[2], size);
+}
+
+/* Of more tiles than these, an image's weights are used often enough. */
+static inline bool conv_winograd_raw_applies(const conv_problem *p) {
+  return conv_winograd_applies(p) && conv_winograd_tiles(p, 4) <= CONV_WINOGRAD_RAW_CHUNK;
 }
 
 static inline int64_t conv_winograd_points(int size) { return (int64_t)(size + 2) * (size + 2); }
@@ -53,21 +61,29 @@ static inline size_t conv_winograd4_bytes(const conv_problem *p, const mien_math
   return conv_winograd_bytes(p, 4, math);
 }
 
-/* An element of V or M costs a quarter of a nanosecond a vector to make or to use, as measured. */
-static inline double conv_winograd_cost(const conv_problem *p, int size, const mien_math *math) {
+/* An element of V or M costs a quarter of a nanosecond a vector to make or to use, as measured; one of transformed weights
+** 0.7 ns a vector. */
+static inline double conv_winograd_cost(const conv_problem *p, int size, bool raw, const mien_math *math) {
   const int64_t panels = conv_ceil(p->out_channels, math->gemm_columns), tiles = conv_winograd_tiles(p, size);
   const int64_t vector = mien__winograd_of(math)->vector;
   const double points = (double)conv_winograd_points(size), places = (double)p->images * (double)tiles * points;
   const double vectors = (double)conv_ceil(p->in_channels, vector) + 2.0 * (double)panels;
+  const double elements = (double)conv_winograd_bytes(p, size, math) / sizeof(float);
+  const double weights =
+      raw ? conv_weights_ns(9 / points * elements * sizeof(float)) +
+                0.7 * elements / (double)vector * (double)conv_ceil(p->images * tiles, CONV_WINOGRAD_RAW_CHUNK)
+          : conv_weights_ns(elements * sizeof(float));
   return (double)p->images * points * conv_product_ns(tiles, p->in_channels, panels, math) + places * vectors * 1.0 +
-         conv_weights_ns((double)conv_winograd_bytes(p, size, math)) + 3e3;
+         weights + 3e3;
 }
-static inline double conv_winograd2_cost(const conv_problem *p, const mien_math *math) {
-  return conv_winograd_cost(p, 2, math);
-}
-static inline double conv_winograd4_cost(const conv_problem *p, const mien_math *math) {
-  return conv_winograd_cost(p, 4, math);
-}
+#define CONV_WINOGRAD_COST(name, size, raw)                                               \
+  static inline double conv_##name##_cost(const conv_problem *p, const mien_math *math) { \
+    return conv_winograd_cost(p, size, raw, math);                                        \
+  }
+CONV_WINOGRAD_COST(winograd2, 2, false)
+CONV_WINOGRAD_COST(winograd4, 4, false)
+CONV_WINOGRAD_COST(winograd2_raw, 2, true)
+CONV_WINOGRAD_COST(winograd4_raw, 4, true)
 
 static inline mien_status conv_winograd_fill(mien_node *n, int size, void *memory) {
   const conv_state *s = mien_state(n);
@@ -79,20 +95,36 @@ static inline mien_status conv_winograd_fill(mien_node *n, int size, void *memor
 static inline mien_status conv_winograd2_fill(mien_node *n, void *memory) { return conv_winograd_fill(n, 2, memory); }
 static inline mien_status conv_winograd4_fill(mien_node *n, void *memory) { return conv_winograd_fill(n, 4, memory); }
 
-/* Chunks and phases for so many tiles. */
+/* Chunks where weights are transformed in passing: as few as the caches allow. */
+static inline void conv_winograd_plan_raw(conv_state *s) {
+  const int64_t tile = conv_winograd_points(s->winograd.size) * s->winograd.v_row * (int64_t)sizeof(float);
+  const int64_t fit = conv_min(CONV_WINOGRAD_RAW_CHUNK, CONV_WINOGRAD_SHARED / tile);
+  const int64_t pieces = conv_ceil(s->span, fit < 1 ? 1 : fit);
+  s->phases = true;
+  s->chunks_once = 1;
+  s->chunk = pieces > 0 ? conv_ceil(s->span, pieces) : 1;
+  s->chunks = conv_ceil(s->span, s->chunk);
+  s->each = pieces == 1 && s->span * tile <= CONV_WINOGRAD_CACHE;
+}
+
+/* Chunks and phases for so many tiles. Chunks with V of their own are best: as many for each thread, of two blocks of rows or
+** more. Where that leaves threads without work, V is shared. */
 static inline void conv_winograd_plan(conv_state *s, const mien_math *math, int threads) {
   const int64_t tiles = s->span, columns = math->gemm_columns;
   const int64_t points = conv_winograd_points(s->winograd.size), row = s->winograd.v_row;
   const int64_t fit = CONV_WINOGRAD_CACHE / (points * (row + columns) * (int64_t)sizeof(float));
   int64_t chunk = conv_min(4, fit / math->gemm_rows) * math->gemm_rows;
   if (chunk < math->gemm_rows) chunk = math->gemm_rows;
-  s->phases = conv_ceil(tiles, chunk) < 4 * (int64_t)threads;
+  const int64_t rounds = conv_ceil(conv_ceil(tiles, chunk), threads);
+  s->phases = tiles < 2 * math->gemm_rows * rounds * threads;
   s->chunks_once = 1;
   if (s->phases) {
     const int64_t wanted = 2 * (int64_t)threads;
     int64_t pieces = conv_ceil(tiles, CONV_WINOGRAD_CHUNK);
     if (threads > 1 && pieces * s->panels < wanted) pieces = conv_ceil(wanted, s->panels);
     chunk = pieces > 0 ? conv_ceil(tiles, pieces) : 1;
+  } else {
+    chunk = conv_ceil(tiles, rounds * threads);
   }
   if (chunk > tiles) chunk = tiles;
   s->chunk = chunk < 1 ? 1 : chunk;
@@ -102,7 +134,7 @@ static inline void conv_winograd_plan(conv_state *s, const mien_math *math, int 
   s->chunks_once = s->chunks_once < 1 ? 1 : conv_min(s->chunks_once, s->chunks > 0 ? s->chunks : 1);
 }
 
-static inline mien_status conv_winograd_prepare(mien_node *n, conv_state *s, int size) {
+static inline mien_status conv_winograd_prepare(mien_node *n, conv_state *s, int size, bool raw) {
   const conv_problem *p = &s->p;
   const mien_math *math = mien_math_of(n);
   const int64_t points = conv_winograd_points(size);
@@ -113,21 +145,34 @@ static inline mien_status conv_winograd_prepare(mien_node *n, conv_state *s, int
   s->span = p->images * s->down * s->across;
   s->panels = conv_ceil(p->out_channels, math->gemm_columns);
   s->winograd = conv_winograd_shape(p, size, math);
-  conv_winograd_plan(s, math, mien_threads(n));
+  s->raw = raw;
+  if (raw)
+    conv_winograd_plan_raw(s);
+  else
+    conv_winograd_plan(s, math, mien_threads(n));
   conv_winograd_steps(&s->winograd, s->chunk, math->gemm_columns);
   size_t total = 0;
   bool fits = conv_room(&total, &s->pads_at, p->in_channels, 1, sizeof(float));
   fits = fits && conv_room(&total, &s->offsets_at, p->taps, 1, sizeof(int64_t));
   fits = fits && conv_room(&total, &s->v_at, s->chunks_once * points, s->winograd.v_step, sizeof(float));
   fits = fits && conv_room(&total, &s->m_at, points, s->winograd.m_step, sizeof(float));
+  fits = fits && conv_room(&total, &s->ready_at, mien_threads(n), 1, sizeof(bool));
+  const int64_t block = MIEN_WINOGRAD_BLOCK * math->gemm_columns + MIEN_WINOGRAD_SKEW;
+  fits = fits && conv_room(&total, &s->u_at, raw ? points : 0, block, sizeof(float));
   if (!fits) return mien_fail(n, MIEN_LIMIT, "the convolution has too many channels");
   MIEN_TRY(mien_scratch(n, total));
-  const double cost = conv_winograd_cost(p, size, math) * (double)p->images;
+  const double cost = conv_winograd_cost(p, size, raw, math) * (double)p->images;
   mien_work(n, s->phases ? s->span > 0 : s->chunks, s->phases ? cost : cost / (double)(s->chunks > 0 ? s->chunks : 1));
   return MIEN_OK;
 }
-static inline mien_status conv_winograd2_prepare(mien_node *n, conv_state *s) { return conv_winograd_prepare(n, s, 2); }
-static inline mien_status conv_winograd4_prepare(mien_node *n, conv_state *s) { return conv_winograd_prepare(n, s, 4); }
+#define CONV_WINOGRAD_PREPARE(name, size, raw)                                   \
+  static inline mien_status conv_##name##_prepare(mien_node *n, conv_state *s) { \
+    return conv_winograd_prepare(n, s, size, raw);                               \
+  }
+CONV_WINOGRAD_PREPARE(winograd2, 2, false)
+CONV_WINOGRAD_PREPARE(winograd4, 4, false)
+CONV_WINOGRAD_PREPARE(winograd2_raw, 2, true)
+CONV_WINOGRAD_PREPARE(winograd4_raw, 4, true)
 
 /* ---- run */
 
@@ -138,6 +183,7 @@ typedef struct conv_winograd_run_state {
   const float *pad;
   float *v;            /* of chunk `first` */
   int64_t first, last; /* chunks */
+  bool *ready;         /* by thread: it has made its own V */
 } conv_winograd_run_state;
 
 /* Tile `tile` of all into V, which begins at its place. */
@@ -165,12 +211,16 @@ static inline void conv_winograd_out(mien_node *n, const conv_winograd_run_state
   const conv_problem *p = &s->p;
   const int64_t size = s->winograd.size, width = mien_math_of(n)->gemm_columns;
   const int64_t first = chunk * s->chunk, tiles = conv_min(s->chunk, s->span - first);
-  const int64_t panel_size = conv_winograd_points((int)size) * p->in_channels * width;
+  const int64_t panel_size = (s->raw ? 9 : conv_winograd_points((int)size)) * p->in_channels * width;
   float *m = conv_at(n, s->m_at), *y = mien_out(n, 0)->data;
   for (; panel < end; panel++) {
     const float *weights = s->packed + panel * panel_size;
+    const float *next = panel + 1 < s->panels ? weights + panel_size : NULL;
     const int64_t column = panel * width, columns = conv_min(width, p->out_channels - column);
-    r->kernels->product(&s->winograd, tiles, columns, v, weights, panel + 1 < end ? weights + panel_size : NULL, m);
+    if (s->raw)
+      r->kernels->product_raw(&s->winograd, tiles, columns, v, weights, next, conv_at(n, s->u_at), m);
+    else
+      r->kernels->product(&s->winograd, tiles, columns, v, weights, next, m);
     for (int64_t t = 0; t < tiles; t++) {
       const int64_t image = (first + t) / (s->down * s->across), place = (first + t) % (s->down * s->across);
       const int64_t row = place / s->across * size, pixel = place % s->across * size;
@@ -214,11 +264,27 @@ static inline mien_status conv_winograd_phase_out(mien_node *n, void *arg, int64
   return MIEN_OK;
 }
 
+/* Items: panels; V is so small that a thread sooner makes its own than it fetches the half that another one made. */
+static inline mien_status conv_winograd_each(mien_node *n, void *arg, int64_t begin, int64_t end) {
+  conv_winograd_run_state own = *(const conv_winograd_run_state *)arg;
+  bool *ready = &own.ready[mien_lane(n)];
+  own.v = conv_at(n, own.s->v_at);
+  if (!*ready) MIEN_TRY(conv_winograd_phase_in(n, &own, 0, own.s->span));
+  *ready = true;
+  conv_winograd_out(n, &own, 0, own.v, begin, end);
+  return MIEN_OK;
+}
+
 static inline mien_status conv_winograd_run_phases(mien_node *n, conv_winograd_run_state *r) {
   const conv_state *s = r->s;
   const int64_t points = conv_winograd_points(s->winograd.size);
   const double in_cost = (double)points * (double)s->winograd.v_row / 16;
   const double out_cost = (double)points * conv_product_ns(s->chunk, s->p.in_channels, 1, mien_math_of(n));
+  if (s->each) {
+    r->ready = conv_at(n, s->ready_at);
+    memset(r->ready, 0, (size_t)mien_threads(n) * sizeof *r->ready);
+    return mien_parallel(n, s->panels, out_cost, conv_winograd_each, r);
+  }
   for (; r->first < s->chunks; r->first = r->last) {
     r->last = conv_min(s->chunks, r->first + s->chunks_once);
     const int64_t tiles = conv_min(s->span, r->last * s->chunk) - r->first * s->chunk;

@@ -228,6 +228,8 @@ static mien_status host_parallel(mien_node *n, int64_t count, double cost, mien_
   return mien__threads_run(n->scope->threads, n, count, cost, fn, arg);
 }
 
+static int host_lane(const mien_node *n) { return n->scope->threads ? mien__threads_lane(n->scope->threads) : 0; }
+
 static void *host_scratch_of(mien_node *n) {
   return n->scope->threads ? mien__threads_scratch(n->scope->threads) : n->own_scratch;
 }
@@ -273,4 +275,5 @@ const mien_host mien__host = {
     .set_ints = host_set_ints,
     .contents = host_contents,
     .note = host_note,
+    .lane = host_lane,
 };

@@ -228,6 +228,7 @@ int mien__threads_default(void);
 mien_status mien__threads_run(mien__threads *threads, mien_node *n, int64_t count, double cost, mien_task_fn *fn,
                               void *arg);
 /* Memory of the calling worker; grown before running by mien__threads_reserve. */
+int mien__threads_lane(const mien__threads *threads);
 void *mien__threads_scratch(mien__threads *threads);
 mien_status mien__threads_reserve(mien__threads *threads, size_t bytes, mien_error *error);
 /* Around the nodes of one run. begin: MIEN_INVALID_ARGUMENT in a forked child, where the workers do not exist; afterwards the

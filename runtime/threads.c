@@ -110,8 +110,7 @@ static void lane_share(lane *l, lane *owner, job *j, mien_node *node) {
 static void lane_work(lane *l, job *j, mien_node *node) {
   const mien__threads *threads = l->threads;
   const int64_t own = l - threads->lanes;
-  for (int64_t i = 0; i < threads->count; i++)
-    lane_share(l, &threads->lanes[(own + i) % threads->count], j, node);
+  for (int64_t i = 0; i < threads->count; i++) lane_share(l, &threads->lanes[(own + i) % threads->count], j, node);
 }
 
 /* A lane computes with a copy of the node whose scope has an error of its own: two failing lanes would otherwise race for
@@ -367,12 +366,15 @@ void mien__threads_destroy(mien__threads *threads) {
 
 int mien__threads_count(const mien__threads *threads) { return threads ? threads->count : 1; }
 
-void *mien__threads_scratch(mien__threads *threads) {
-  if (!threads) return NULL;
+int mien__threads_lane(const mien__threads *threads) {
   pthread_t self = pthread_self();
   for (int i = 1; i < threads->count; i++)
-    if (pthread_equal(threads->lanes[i].thread, self)) return threads->lanes[i].scratch;
-  return threads->lanes[0].scratch;
+    if (pthread_equal(threads->lanes[i].thread, self)) return i;
+  return 0;
+}
+
+void *mien__threads_scratch(mien__threads *threads) {
+  return threads ? threads->lanes[mien__threads_lane(threads)].scratch : NULL;
 }
 
 mien_status mien__threads_reserve(mien__threads *threads, size_t bytes, mien_error *error) {

@@ -6,6 +6,7 @@
 
 /* Elements of a sum before it is added to what there is, as in impl_gemm.c. */
 #define WINOGRAD_DEPTH 256
+#define WINOGRAD_BLOCK_STEP (MIEN_WINOGRAD_BLOCK * GEMM_COLUMNS + MIEN_WINOGRAD_SKEW)
 #define WINOGRAD_LINE (64 / (int64_t)sizeof(float))
 
 #define ROOT_HALF 0.70710678118654752440f
@@ -184,6 +185,85 @@ static void winograd_product(const mien__winograd_shape *s, int64_t tiles, int64
   }
 }
 
+/* ---- products with weights transformed in passing */
+
+/* G of winograd_weights, times x. */
+VEC void winograd_weight_line(const int n, const vf *x, vf *y) {
+  if (n == 4) {
+    const vf a = (x[0] + x[2]) * vf_set(0.5f), b = x[1] * vf_set(0.5f);
+    y[0] = vf_set(0) - x[0];
+    y[1] = a + b;
+    y[2] = a - b;
+    y[3] = x[2];
+    return;
+  }
+  const vf a = vf_fma(vf_set(0.5f), x[2], x[0]) * vf_set(-2.0f / 3), b = x[1] * vf_set(-2.0f / 3 * ROOT_HALF);
+  const vf c = vf_fma(vf_set(2), x[2], x[0]) * vf_set(1.0f / 6), d = x[1] * vf_set(ROOT_TWO / 6);
+  y[0] = x[0];
+  y[1] = a + b;
+  y[2] = a - b;
+  y[3] = c + d;
+  y[4] = c - d;
+  y[5] = x[2];
+}
+
+/* Channels of a block: taps of the first at w, `step` floats from tap to tap; to u [n * n][MIEN_WINOGRAD_BLOCK][columns]. */
+VEC void winograd_weight_block(const int n, int64_t depth, const float *w, int64_t step, float *u) {
+  for (int64_t at = 0; at < depth * GEMM_COLUMNS; at += VL) {
+    vf t[6][3], line[6], y[6];
+    MIEN_UNROLL
+    for (int b = 0; b < 3; b++) {
+      MIEN_UNROLL
+      for (int a = 0; a < 3; a++) line[a] = vf_load(w + (a * 3 + b) * step + at);
+      winograd_weight_line(n, line, y);
+      MIEN_UNROLL
+      for (int i = 0; i < n; i++) t[i][b] = y[i];
+    }
+    MIEN_UNROLL
+    for (int i = 0; i < n; i++) {
+      winograd_weight_line(n, t[i], y);
+      MIEN_UNROLL
+      for (int j = 0; j < n; j++) vf_store(u + (i * n + j) * WINOGRAD_BLOCK_STEP + at, y[j]);
+    }
+  }
+}
+
+static void winograd_weights_4(int64_t depth, const float *w, int64_t step, float *u) {
+  winograd_weight_block(4, depth, w, step, u);
+}
+static void winograd_weights_6(int64_t depth, const float *w, int64_t step, float *u) {
+  winograd_weight_block(6, depth, w, step, u);
+}
+
+/* Part `part` of `parts` of 9 rows of `depth` lines of weights that are `step` floats apart: towards the cache. */
+static void winograd_fetch(const float *w, int64_t step, int64_t depth, int64_t part, int64_t parts) {
+  const int64_t row = depth * GEMM_COLUMNS / WINOGRAD_LINE, all = 9 * row;
+  for (int64_t i = part * all / parts; i < (part + 1) * all / parts; i++)
+    vf_prefetch(w + i / row * step + i % row * WINOGRAD_LINE);
+}
+
+static void winograd_product_raw(const mien__winograd_shape *s, int64_t tiles, int64_t columns, const float *v,
+                                 const float *panel, const float *next, float *u, float *m) {
+  const int64_t n = s->size + 2, points = n * n, step = s->in_channels * GEMM_COLUMNS;
+  const int64_t blocks = (tiles + GEMM_ROWS - 1) / GEMM_ROWS, base = tiles / blocks, more = tiles % blocks;
+  const int vectors = columns > VL ? 2 : 1;
+  for (int64_t k = 0; k < s->in_channels; k += MIEN_WINOGRAD_BLOCK) {
+    const int64_t depth = min_i64(MIEN_WINOGRAD_BLOCK, s->in_channels - k), left = s->in_channels - k - depth;
+    (n == 4 ? winograd_weights_4 : winograd_weights_6)(depth, panel + k * GEMM_COLUMNS, step, u);
+    const float *after = left > 0 ? panel + (k + depth) * GEMM_COLUMNS : next;
+    const int64_t after_depth = min_i64(MIEN_WINOGRAD_BLOCK, left > 0 ? left : s->in_channels);
+    for (int64_t i = 0; i < points; i++) {
+      if (after) winograd_fetch(after, step, after_depth, i, points);
+      for (int64_t part = 0, row = 0, rows; part < blocks; part++, row += rows) {
+        rows = base + (part < more);
+        winograd_micros[rows - 1][vectors - 1](depth, v + i * s->v_step + row * s->v_row + k, s->v_row,
+                                               u + i * WINOGRAD_BLOCK_STEP, NULL,
+                                               m + i * s->m_step + row * GEMM_COLUMNS, k > 0);
+      }
+    }
+  }
+}
+
 /* ---- outputs */
 
 VEC void winograd_output_line(const int n, const vf *x, vf *y) {
@@ -243,4 +323,5 @@ const mien__winograd MIEN_K(mien__winograd) = {.vector = VL,
                                                .pack = winograd_pack,
                                                .input = winograd_input,
                                                .product = winograd_product,
+                                               .product_raw = winograd_product_raw,
                                                .output = winograd_output};

@@ -6,7 +6,12 @@
 
 #include <mien/plugin.h>
 
-enum { MIEN_WINOGRAD_POINTS = 36 }; /* the largest n * n */
+enum {
+  MIEN_WINOGRAD_POINTS = 36, /* the largest n * n */
+  MIEN_WINOGRAD_BLOCK = 64,  /* input channels that product_raw transforms at once */
+  MIEN_WINOGRAD_SKEW =
+      16 /* floats, so that an element's n * n transforms lie on different sets of the first-level cache */
+};
 
 /* Transformed inputs V [n * n][tiles][channels] and products M [n * n][tiles][gemm_columns], strides in floats. */
 typedef struct mien__winograd_shape {
@@ -26,6 +31,10 @@ typedef struct mien__winograd {
   /* M = V times one panel, of which `columns` columns are in use. */
   void (*product)(const mien__winograd_shape *s, int64_t tiles, int64_t columns, const float *v, const float *panel,
                   const float *next, float *m);
+  /* The same with a panel as gemm_pack lays it out, [9][in_channels][columns], whose weights are transformed in passing, into
+  ** u: n * n * (MIEN_WINOGRAD_BLOCK * columns + MIEN_WINOGRAD_SKEW) floats. Out of memory come a quarter of the bytes. */
+  void (*product_raw)(const mien__winograd_shape *s, int64_t tiles, int64_t columns, const float *v, const float *panel,
+                      const float *next, float *u, float *m);
   /* One tile of M: rows x pixels outputs of `columns` channels from `column` on, the first of them at y, which is pixel
   ** `place` of the output, `line` pixels to the next row. */
   void (*output)(const mien__winograd_shape *s, const float *m, int64_t rows, int64_t pixels, int64_t line,

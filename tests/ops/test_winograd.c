@@ -24,16 +24,23 @@ static mien_status winograd_prepare(mien_node *n, const char *name) {
 }
 static mien_status winograd_prepare_2(mien_node *n) { return winograd_prepare(n, "winograd2"); }
 static mien_status winograd_prepare_4(mien_node *n) { return winograd_prepare(n, "winograd4"); }
+static mien_status winograd_prepare_2_raw(mien_node *n) { return winograd_prepare(n, "winograd2 raw"); }
+static mien_status winograd_prepare_4_raw(mien_node *n) { return winograd_prepare(n, "winograd4 raw"); }
 
-static void winograd_register(mien_env *env, mien_op ops[3]) {
+enum { FORCED = 4 };
+static const char *const forced[FORCED] = {"Conv2", "Conv4", "Conv2Raw", "Conv4Raw"};
+
+static void winograd_register(mien_env *env, mien_op ops[FORCED + 1]) {
+  mien_status (*const prepare[FORCED])(mien_node * n) = {winograd_prepare_2, winograd_prepare_4, winograd_prepare_2_raw,
+                                                         winograd_prepare_4_raw};
   mien_error error = {0};
-  for (int i = 0; i < 2; i++) {
+  for (int i = 0; i < FORCED; i++) {
     ops[i] = mien_ops_fused_Conv[0];
     ops[i].domain = "test";
-    ops[i].name = i ? "Conv4" : "Conv2";
-    ops[i].prepare = i ? winograd_prepare_4 : winograd_prepare_2;
+    ops[i].name = forced[i];
+    ops[i].prepare = prepare[i];
   }
-  ops[2] = (mien_op){.name = NULL};
+  ops[FORCED] = (mien_op){.name = NULL};
   assert_int_equal(mien__registry_add(env, ops, NULL, NULL, &error), MIEN_OK);
 }
 
@@ -98,16 +105,14 @@ static void winograd_cases_body(mien_env *env) {
       {3, 300, 5, {33, 31}, {0, 1, 2, 1}, NULL, false, true},  /* two parts of the sum; V in several groups */
       {1, 512, 33, {5, 6}, {1, 1, 1, 1}, "", false, false},
   };
-  mien_op ops[3];
+  mien_op ops[FORCED + 1];
   winograd_register(env, ops);
-  for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
-    winograd_run(env, "Conv2", &fixed[i]);
-    winograd_run(env, "Conv4", &fixed[i]);
-  }
+  for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+    for (int f = 0; f < FORCED; f++) winograd_run(env, forced[f], &fixed[i]);
 }
 
 static void winograd_random_body(mien_env *env) {
-  mien_op ops[3];
+  mien_op ops[FORCED + 1];
   winograd_register(env, ops);
   uint64_t seed = 2;
   for (int i = 0; i < 60; i++) {
@@ -118,20 +123,18 @@ static void winograd_random_body(mien_env *env) {
     k.act = i % 4 ? acts[i % 10] : NULL;
     k.act_last = i & 1;
     k.pad = i % 3 == 0;
-    winograd_run(env, "Conv2", &k);
-    winograd_run(env, "Conv4", &k);
+    for (int f = 0; f < FORCED; f++) winograd_run(env, forced[f], &k);
   }
 }
 
 /* An image alone has the bits that it has in a batch, also by what mien.Conv itself chooses. */
 static void winograd_batch_body(mien_env *env) {
-  static const char *const names[] = {"Conv2", "Conv4", "Conv"};
-  mien_op ops[3];
+  mien_op ops[FORCED + 1];
   winograd_register(env, ops);
-  for (int k = 0; k < 3; k++) {
+  for (int k = 0; k <= FORCED; k++) {
     uint64_t seed = 5;
     const int64_t one = 19 * 27 * 64, out = 19 * 27 * 64;
-    op_call c = {.domain = k < 2 ? "test" : "mien", .name = names[k], .version = 1};
+    op_call c = {.domain = k < FORCED ? "test" : "mien", .name = k < FORCED ? forced[k] : "Conv", .version = 1};
     op_attr_ints(&c, "pads", OP_DIMS(1, 1, 1, 1), 4);
     op_attr_i(&c, "channels_last", 1);
     float *x = isa_in(&c, 4, OP_DIMS(3, 19, 27, 64), &seed);

@@ -236,6 +236,9 @@ typedef struct mien_host {
   ** (a multiplication and an addition are two), whatever the algorithm saves; 0: not worth counting. kernel: the algorithm
   ** chosen, e.g. "gemm 14x32"; static, or in the node's state. Bytes are known to the host. */
   void (*note)(mien_node *n, double flops, const char *kernel);
+
+  /* Run: which of the session's threads calls, from 0 to threads - 1; its scratch keeps what it wrote during a run. */
+  int (*lane)(const mien_node *n);
 } mien_host;
 
 /* The first member of every node is its host; the rest is the host's own. */
@@ -294,6 +297,7 @@ MIEN_CHECKED static inline mien_status mien_parallel(mien_node *n, int64_t count
   return mien_host_of(n)->parallel(n, count, cost, fn, arg);
 }
 static inline void *mien_scratch_of(mien_node *n) { return mien_host_of(n)->scratch_of(n); }
+static inline int mien_lane(const mien_node *n) { return mien_host_of(n)->lane(n); }
 static inline const mien_math *mien_math_of(const mien_node *n) { return mien_host_of(n)->math; }
 
 /* Y has X's type and shape. */
