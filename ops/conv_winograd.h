@@ -115,7 +115,7 @@ static inline void conv_winograd_plan(conv_state *s, const mien_math *math, int 
   const int64_t fit = CONV_WINOGRAD_CACHE / (points * (row + columns) * (int64_t)sizeof(float));
   int64_t chunk = conv_min(4, fit / math->gemm_rows) * math->gemm_rows;
   if (chunk < math->gemm_rows) chunk = math->gemm_rows;
-  const int64_t rounds = conv_ceil(conv_ceil(tiles, chunk), threads);
+  const int64_t rounds = tiles > 0 ? conv_ceil(conv_ceil(tiles, chunk), threads) : 1;
   s->phases = tiles < 2 * math->gemm_rows * rounds * threads;
   s->chunks_once = 1;
   if (s->phases) {
