@@ -11,6 +11,7 @@
 enum {
   CONV_WINOGRAD_CACHE = 640 * 1024,       /* of V and M of a chunk */
   CONV_WINOGRAD_SHARED = 4 * 1024 * 1024, /* of V that threads share */
+  CONV_WINOGRAD_OWN = 1024 * 1024,        /* of V, where each thread makes it for itself */
   CONV_WINOGRAD_CHUNK = 64,               /* tiles, where V is shared */
   CONV_WINOGRAD_RAW_CHUNK = 128           /* tiles, where weights are transformed in passing: once a chunk */
 };
@@ -104,7 +105,7 @@ static inline void conv_winograd_plan_raw(conv_state *s) {
   s->chunks_once = 1;
   s->chunk = pieces > 0 ? conv_ceil(s->span, pieces) : 1;
   s->chunks = conv_ceil(s->span, s->chunk);
-  s->each = pieces == 1 && s->span * tile <= CONV_WINOGRAD_CACHE;
+  s->each = pieces == 1 && s->span * tile <= CONV_WINOGRAD_OWN;
 }
 
 /* Chunks and phases for so many tiles. Chunks with V of their own are best: as many for each thread, of two blocks of rows or
