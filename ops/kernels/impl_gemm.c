@@ -13,7 +13,7 @@
 #define GEMM_TILES (16 * 1024)
 #define GEMM_LINE (64 / (int64_t)sizeof(float))
 
-/* `next`: where the block of B after this one lies, which is fetched meanwhile; NULL: it is near. */
+/* `next`: a line for each element of k is fetched from there; NULL: from nowhere. */
 typedef void gemm_fn(const mien_pieces *a, int64_t row, const float *b, const float *next, float *tile, bool add);
 
 /* Moves the sums into the tile. */
@@ -53,10 +53,7 @@ VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, int
       room -= count;
       for (int64_t r = 0; r < count; r++, offset += step, b += GEMM_COLUMNS) {
         const vf b0 = vf_load(b), b1 = vectors == 2 ? vf_load(b + VL) : b0;
-        if (next) {
-          for (int64_t at = 0; at < GEMM_COLUMNS; at += GEMM_LINE) vf_prefetch(next + at);
-          next += GEMM_COLUMNS;
-        }
+        if (next) vf_prefetch(next), next += GEMM_LINE;
         MIEN_UNROLL
         for (int i = 0; i < rows; i++) {
           const vf x = vf_set(at[i][offset]);
@@ -105,7 +102,7 @@ static void gemm_block_copied(int64_t rows, int64_t vectors, const mien_pieces *
     const mien_pieces part = {.rows = at, .stride = 0, .count = 1, .length = have, .step = 1};
     gemm_micros[rows - 1][vectors - 1](&part, 0, b, next, tile, add);
     b += have * GEMM_COLUMNS;
-    if (next) next += have * GEMM_COLUMNS;
+    if (next) next += have * GEMM_LINE;
     add = true;
   }
 }
@@ -178,9 +175,11 @@ static void gemm_split(int64_t m, int64_t parts, int64_t i, int64_t *begin, int6
   *end = *begin + base + (i < more);
 }
 
-/* Some panels from column j on, of which `columns` columns are in use, with rows [m0, m1): sums of all parts of k. */
+/* Some panels from column j on, of which `columns` columns are in use, with rows [m0, m1): sums of all parts of k. `after`:
+** the panel after them, NULL when none follows or it is near. What comes out of memory next is fetched while the first blocks
+** of rows are computed. */
 static void gemm_sums(const gemm_left *l, int64_t m0, int64_t m1, const float *packed, int64_t k, int64_t j,
-                      int64_t columns, float *tiles) {
+                      int64_t columns, const float *after, float *tiles) {
   const int64_t m = m1 - m0, blocks = (m + GEMM_ROWS - 1) / GEMM_ROWS;
   int64_t at = 0; /* of k */
   for (gemm_part p = {0}; at == 0 || at < k; gemm_part_next(l, &p)) {
@@ -192,12 +191,13 @@ static void gemm_sums(const gemm_left *l, int64_t m0, int64_t m1, const float *p
       const bool last = c + GEMM_COLUMNS >= columns;
       const float *next = !last            ? b + k * GEMM_COLUMNS
                           : at + depth < k ? packed + j * k + (at + depth) * GEMM_COLUMNS
-                                           : NULL;
+                                           : after;
       for (int64_t i = 0; i < blocks; i++) {
         int64_t begin, end;
         gemm_split(m, blocks, i, &begin, &end);
-        gemm_block(l, &p, m0 + begin, end - begin, columns - c > VL ? 2 : 1, b, i == 0 ? next : NULL,
-                   tile + begin * GEMM_COLUMNS, at > 0);
+        const bool fetch = next && i * GEMM_LINE < GEMM_COLUMNS;
+        gemm_block(l, &p, m0 + begin, end - begin, columns - c > VL ? 2 : 1, b,
+                   fetch ? next + i * depth * GEMM_LINE : NULL, tile + begin * GEMM_COLUMNS, at > 0);
       }
       tile += m * GEMM_COLUMNS;
     }
@@ -212,7 +212,7 @@ static void gemm_area(const gemm_left *l, int64_t m0, int64_t m1, const float *p
   float tiles[GEMM_TILES];
   const int64_t k = l->count * l->length;
   /* A short k: one panel and one block of rows after another. A long one: as many as wait for the rest of k together. */
-  int64_t most = k <= GEMM_BLOCK ? GEMM_ROWS : GEMM_TILES / GEMM_COLUMNS / GEMM_ROWS * GEMM_ROWS;
+  const int64_t most = k <= GEMM_BLOCK ? GEMM_ROWS : GEMM_TILES / GEMM_COLUMNS / GEMM_ROWS * GEMM_ROWS;
   const int64_t m = m1 - m0, groups = (m + most - 1) / most;
   const int64_t panels = k <= GEMM_BLOCK ? 1 : GEMM_TILES / GEMM_COLUMNS / ((m + groups - 1) / groups);
   for (int64_t j = n0; j < n1; j += panels * GEMM_COLUMNS) {
@@ -221,7 +221,9 @@ static void gemm_area(const gemm_left *l, int64_t m0, int64_t m1, const float *p
       int64_t begin, end;
       gemm_split(m, groups, i, &begin, &end);
       const int64_t rows = end - begin, row = m0 + begin;
-      gemm_sums(l, row, row + rows, packed, k, j, columns, tiles);
+      const bool fetch = n1 - j > columns && (i == 0 || (most == GEMM_ROWS && i * GEMM_LINE < GEMM_COLUMNS));
+      const float *after = fetch ? packed + (j + columns) * k + i * k * GEMM_LINE : NULL;
+      gemm_sums(l, row, row + rows, packed, k, j, columns, after, tiles);
       for (int64_t c = 0; c < columns; c += GEMM_COLUMNS) MIEN_K(mien__finish)
       (tiles + c * rows, GEMM_COLUMNS, rows, min_i64(GEMM_COLUMNS, columns - c),
        to->c + row * to->row + (j + c) * to->column, to->row, to->column, to->e, row, j + c);
