@@ -4,9 +4,12 @@
 ** busy and weights pass once: all threads fill one V in the caller's scratch, then items are panels and chunks of it.
 ** Transformed weights are four times as many bytes as the weights; of a network they come out of memory on every run. Where
 ** few tiles use them it is cheaper to read the weights as they are and to transform them each time ("raw").
-** An infinity in X makes its whole tile NaN: the transforms subtract it from itself. */
+** An infinity in X makes its whole tile NaN, as the transforms subtract it from itself: tiles that are not finite are done
+** again as a product of gathered rows, from the weights as they are, and have the bits that the product has. */
 #ifndef MIEN_OPS_CONV_WINOGRAD_H
 #define MIEN_OPS_CONV_WINOGRAD_H
+
+#include <math.h>
 
 enum {
   CONV_WINOGRAD_CACHE = 640 * 1024,       /* of V and M of a chunk */
@@ -160,6 +163,7 @@ static inline mien_status conv_winograd_prepare(mien_node *n, conv_state *s, int
   fits = fits && conv_room(&total, &s->ready_at, mien_threads(n), 1, sizeof(bool));
   const int64_t block = MIEN_WINOGRAD_BLOCK * math->gemm_columns + MIEN_WINOGRAD_SKEW;
   fits = fits && conv_room(&total, &s->u_at, raw ? points : 0, block, sizeof(float));
+  fits = fits && conv_room(&total, &s->panel_at, raw ? 0 : p->depth, math->gemm_columns, sizeof(float));
   if (!fits) return mien_fail(n, MIEN_LIMIT, "the convolution has too many channels");
   MIEN_TRY(mien_scratch(n, total));
   const double cost = conv_winograd_cost(p, size, raw, math) * (double)p->images;
@@ -187,22 +191,73 @@ typedef struct conv_winograd_run_state {
   bool *ready;         /* by thread: it has made its own V */
 } conv_winograd_run_state;
 
-/* Tile `tile` of all into V, which begins at its place. */
-static inline void conv_winograd_in(mien_node *n, const conv_winograd_run_state *r, int64_t tile, float *v) {
+/* The inputs of tile `tile` of all. */
+static inline void conv_winograd_pixels(mien_node *n, const conv_winograd_run_state *r, int64_t tile,
+                                        const float **pixels) {
   const conv_state *s = r->s;
   const conv_problem *p = &s->p;
   const int64_t size = s->winograd.size, points = size + 2;
   const int64_t image = tile / (s->down * s->across), place = tile % (s->down * s->across);
   const int64_t top = place / s->across * size - p->w.before[1], left = place % s->across * size - p->w.before[2];
   const float *x = (const float *)mien_in(n, 0)->data + image * p->in_pixels * p->in_channels;
-  const float *pixels[MIEN_WINOGRAD_POINTS];
   for (int64_t i = 0; i < points; i++)
     for (int64_t j = 0; j < points; j++) {
       const int64_t a = top + i, b = left + j;
       const bool inside = a >= 0 && a < p->w.in[1] && b >= 0 && b < p->w.in[2];
       pixels[i * points + j] = inside ? x + a * p->x_space[1] + b * p->x_space[2] : r->pad;
     }
-  r->kernels->input(&s->winograd, pixels, v);
+}
+
+/* Tile `tile` of all into V, which begins at its place. */
+static inline void conv_winograd_in(mien_node *n, const conv_winograd_run_state *r, int64_t tile, float *v) {
+  const float *pixels[MIEN_WINOGRAD_POINTS];
+  conv_winograd_pixels(n, r, tile, pixels);
+  r->kernels->input(&r->s->winograd, pixels, v);
+}
+
+/* Whether a NaN lies under the window of each of a tile's rows x across outputs. */
+static inline bool conv_winograd_lost(const conv_winograd_run_state *r, const float *const *pixels, int64_t rows,
+                                      int64_t across) {
+  const int64_t points = r->s->winograd.size + 2;
+  bool lost[MIEN_WINOGRAD_POINTS];
+  for (int64_t i = 0; i < points * points; i++) lost[i] = r->kernels->has_nan(pixels[i], r->s->p.in_channels);
+  for (int64_t i = 0; i < rows; i++)
+    for (int64_t j = 0; j < across; j++) {
+      bool any = false;
+      for (int64_t t = 0; t < 9; t++) any = any || lost[(i + t / 3) * points + j + t % 3];
+      if (!any) return false;
+    }
+  return true;
+}
+
+/* The weights of a panel as gemm_pack lays them out: they are so in memory, or packed now from W. */
+static inline const float *conv_winograd_plain(mien_node *n, const conv_state *s, const float *weights, int64_t column,
+                                               int64_t columns) {
+  if (s->raw) return weights;
+  float *panel = conv_at(n, s->panel_at);
+  conv_pack(&s->p, mien_math_of(n), mien_in(n, 1)->data, 0, column, columns, panel);
+  return panel;
+}
+
+/* A tile's outputs of one panel, of which rows x across exist, by the product of gathered rows; where they can only be NaN,
+** without it. *plain: conv_winograd_plain of the panel, NULL until it is needed. */
+static inline void conv_winograd_again(mien_node *n, const conv_winograd_run_state *r, int64_t tile, int64_t rows,
+                                       int64_t across, const float *weights, int64_t column, int64_t columns,
+                                       const float **plain, float *y) {
+  const mien_math *math = mien_math_of(n);
+  const int64_t size = r->s->winograd.size, count = size * size;
+  const float *pixels[MIEN_WINOGRAD_POINTS], *table[9 * MIEN_WINOGRAD_PIXELS];
+  conv_winograd_pixels(n, r, tile, pixels);
+  if (conv_winograd_lost(r, pixels, rows, across)) {
+    for (int64_t i = 0; i < count * math->gemm_columns; i++) y[i] = NAN;
+    return;
+  }
+  if (!*plain) *plain = conv_winograd_plain(n, r->s, weights, column, columns);
+  for (int64_t t = 0; t < 9; t++)
+    for (int64_t i = 0; i < count; i++)
+      table[t * count + i] = pixels[(i / size + t / 3) * (size + 2) + i % size + t % 3];
+  const mien_pieces a = {.rows = table, .stride = count, .count = 9, .length = r->s->p.in_channels, .step = 1};
+  math->gemm_pieces(count, columns, &a, *plain, y, math->gemm_columns, 1, 0, columns, NULL);
 }
 
 /* Panels [panel, end) of a chunk whose V is given. */
@@ -216,6 +271,7 @@ static inline void conv_winograd_out(mien_node *n, const conv_winograd_run_state
   float *m = conv_at(n, s->m_at), *y = mien_out(n, 0)->data;
   for (; panel < end; panel++) {
     const float *weights = s->packed + panel * panel_size;
+    const float *plain = NULL;
     const float *next = panel + 1 < s->panels ? weights + panel_size : NULL;
     const int64_t column = panel * width, columns = conv_min(width, p->out_channels - column);
     if (s->raw)
@@ -225,9 +281,12 @@ static inline void conv_winograd_out(mien_node *n, const conv_winograd_run_state
     for (int64_t t = 0; t < tiles; t++) {
       const int64_t image = (first + t) / (s->down * s->across), place = (first + t) % (s->down * s->across);
       const int64_t row = place / s->across * size, pixel = place % s->across * size;
+      const int64_t rows = conv_min(size, p->w.out[1] - row), across = conv_min(size, p->w.out[2] - pixel);
       const int64_t at = image * p->out_pixels + row * p->w.out[2] + pixel;
-      r->kernels->output(&s->winograd, m + t * width, conv_min(size, p->w.out[1] - row),
-                         conv_min(size, p->w.out[2] - pixel), p->w.out[2], column, columns,
+      _Alignas(64) float tile[MIEN_WINOGRAD_PIXELS * MIEN_WINOGRAD_COLUMNS];
+      if (!r->kernels->output(&s->winograd, m + t * width, columns, tile))
+        conv_winograd_again(n, r, first + t, rows, across, weights, column, columns, &plain, tile);
+      r->kernels->finish(&s->winograd, tile, rows, across, p->w.out[2], column, columns,
                          y + at * p->out_channels + column, at, r->e);
     }
   }

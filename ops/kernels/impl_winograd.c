@@ -280,9 +280,11 @@ VEC void winograd_output_line(const int n, const vf *x, vf *y) {
   y[3] = vf_fma(vf_set(2 * ROOT_TWO), s, vf_fma(vf_set(0.5f * ROOT_HALF), q, x[5]));
 }
 
-VEC void winograd_output_tile(const int n, const mien__winograd_shape *s, const float *m, int64_t columns,
+/* What is not finite times 0 is NaN, and stays in the sum. */
+VEC bool winograd_output_tile(const int n, const mien__winograd_shape *s, const float *m, int64_t columns,
                               float *tile) {
   const int size = n - 2;
+  vf check[2] = {vf_set(0), vf_set(0)};
   for (int64_t j = 0; j < columns; j += VL) {
     vf t[4][6], line[6], y[4];
     MIEN_UNROLL
@@ -297,26 +299,42 @@ VEC void winograd_output_tile(const int n, const mien__winograd_shape *s, const 
     for (int i = 0; i < size; i++) {
       winograd_output_line(n, t[i], y);
       MIEN_UNROLL
-      for (int k = 0; k < size; k++) vf_store(tile + (i * size + k) * GEMM_COLUMNS + j, y[k]);
+      for (int k = 0; k < size; k++) {
+        vf_store(tile + (i * size + k) * GEMM_COLUMNS + j, y[k]);
+        check[k & 1] = vf_fma(y[k], vf_set(0), check[k & 1]);
+      }
     }
   }
+  return !vm_any(vf_is_nan(check[0] + check[1]));
 }
 
-static void winograd_output_4(const mien__winograd_shape *s, const float *m, int64_t columns, float *tile) {
-  winograd_output_tile(4, s, m, columns, tile);
+static bool winograd_output_4(const mien__winograd_shape *s, const float *m, int64_t columns, float *tile) {
+  return winograd_output_tile(4, s, m, columns, tile);
 }
-static void winograd_output_6(const mien__winograd_shape *s, const float *m, int64_t columns, float *tile) {
-  winograd_output_tile(6, s, m, columns, tile);
+static bool winograd_output_6(const mien__winograd_shape *s, const float *m, int64_t columns, float *tile) {
+  return winograd_output_tile(6, s, m, columns, tile);
+}
+static bool winograd_output(const mien__winograd_shape *s, const float *m, int64_t columns, float *tile) {
+  return (s->size == 2 ? winograd_output_4 : winograd_output_6)(s, m, columns, tile);
 }
 
-static void winograd_output(const mien__winograd_shape *s, const float *m, int64_t rows, int64_t pixels, int64_t line,
+static bool winograd_has_nan(const float *x, int64_t count) {
+  vf found = vf_set(0);
+  for (int64_t i = 0; i < count; i += VL) {
+    const vf v = vf_load_n(x + i, min_i64(VL, count - i));
+    found = vf_select(vf_is_nan(v), v, found);
+  }
+  return vm_any(vf_is_nan(found));
+}
+
+static void winograd_finish(const mien__winograd_shape *s, float *tile, int64_t rows, int64_t pixels, int64_t line,
                             int64_t column, int64_t columns, float *y, int64_t place, const mien_epilogue *e) {
-  float tile[4 * 4 * GEMM_COLUMNS];
-  (s->size == 2 ? winograd_output_4 : winograd_output_6)(s, m, columns, tile);
   for (int64_t i = 0; i < rows; i++) MIEN_K(mien__finish)
   (tile + i * s->size * GEMM_COLUMNS, GEMM_COLUMNS, pixels, columns, y + i * line * s->out_channels, s->out_channels, 1,
    e, place + i * line, column);
 }
+
+_Static_assert(GEMM_COLUMNS <= MIEN_WINOGRAD_COLUMNS, "a tile of outputs has room for a panel");
 
 extern const mien__winograd MIEN_K(mien__winograd);
 const mien__winograd MIEN_K(mien__winograd) = {.vector = VL,
@@ -324,4 +342,6 @@ const mien__winograd MIEN_K(mien__winograd) = {.vector = VL,
                                                .input = winograd_input,
                                                .product = winograd_product,
                                                .product_raw = winograd_product_raw,
-                                               .output = winograd_output};
+                                               .output = winograd_output,
+                                               .has_nan = winograd_has_nan,
+                                               .finish = winograd_finish};

@@ -60,6 +60,7 @@ VEC vf vf_max2(vf a, vf b) { return _mm512_max_ps(a, b); }
 VEC vf vf_min2(vf a, vf b) { return _mm512_min_ps(a, b); }
 VEC vm vf_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 VEC vm vf_is_nan(vf a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
+VEC bool vm_any(vm m) { return m != 0; }
 VEC vm vm_first(int64_t n) { return (__mmask16)((1u << n) - 1); }
 VEC vf vf_select(vm m, vf yes, vf no) { return _mm512_mask_blend_ps(m, no, yes); }
 VEC vf vf_copysign(vf magnitude, vf sign) {
@@ -96,6 +97,7 @@ VEC vf vf_max2(vf a, vf b) { return _mm256_max_ps(a, b); }
 VEC vf vf_min2(vf a, vf b) { return _mm256_min_ps(a, b); }
 VEC vm vf_less(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 VEC vm vf_is_nan(vf a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
+VEC bool vm_any(vm m) { return _mm256_movemask_ps(m) != 0; }
 VEC vm vm_first(int64_t n) { return _mm256_castsi256_ps(vm_table(n)); }
 VEC vf vf_select(vm m, vf yes, vf no) { return _mm256_blendv_ps(no, yes, m); }
 VEC vf vf_copysign(vf magnitude, vf sign) {
@@ -150,6 +152,7 @@ VEC vf vf_max2(vf a, vf b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 VEC vf vf_min2(vf a, vf b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 VEC vm vf_less(vf a, vf b) { return vcltq_f32(a, b); }
 VEC vm vf_is_nan(vf a) { return vmvnq_u32(vceqq_f32(a, a)); }
+VEC bool vm_any(vm m) { return vmaxvq_u32(m) != 0; }
 VEC vm vm_first(int64_t n) {
   static const uint32_t lane[VL] = {0, 1, 2, 3};
   return vcltq_u32(vld1q_u32(lane), vdupq_n_u32((uint32_t)n));
@@ -199,6 +202,7 @@ VEC vf vf_max2(vf a, vf b) { return vf_select((vm)(a > b), a, b); }
 VEC vf vf_min2(vf a, vf b) { return vf_select((vm)(a < b), a, b); }
 VEC vm vf_less(vf a, vf b) { return (vm)(a < b); }
 VEC vm vf_is_nan(vf a) { return (vm)(a != a); }
+VEC bool vm_any(vm m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
 VEC vm vm_first(int64_t n) { return (vm){0, 1, 2, 3} < (vm){(int)n, (int)n, (int)n, (int)n}; }
 VEC vf vf_copysign(vf magnitude, vf sign) {
   return (vf)(((vm)magnitude & 0x7fffffff) | ((vm)sign & (int32_t)0x80000000u));

@@ -7,8 +7,10 @@
 #include <mien/plugin.h>
 
 enum {
-  MIEN_WINOGRAD_POINTS = 36, /* the largest n * n */
-  MIEN_WINOGRAD_BLOCK = 64,  /* input channels that product_raw transforms at once */
+  MIEN_WINOGRAD_POINTS = 36,  /* the largest n * n */
+  MIEN_WINOGRAD_PIXELS = 16,  /* the largest size * size */
+  MIEN_WINOGRAD_COLUMNS = 32, /* the largest gemm_columns */
+  MIEN_WINOGRAD_BLOCK = 64,   /* input channels that product_raw transforms at once */
   MIEN_WINOGRAD_SKEW =
       16 /* floats, so that an element's n * n transforms lie on different sets of the first-level cache */
 };
@@ -35,10 +37,14 @@ typedef struct mien__winograd {
   ** u: n * n * (MIEN_WINOGRAD_BLOCK * columns + MIEN_WINOGRAD_SKEW) floats. Out of memory come a quarter of the bytes. */
   void (*product_raw)(const mien__winograd_shape *s, int64_t tiles, int64_t columns, const float *v, const float *panel,
                       const float *next, float *u, float *m);
-  /* One tile of M: rows x pixels outputs of `columns` channels from `column` on, the first of them at y, which is pixel
-  ** `place` of the output, `line` pixels to the next row. */
-  void (*output)(const mien__winograd_shape *s, const float *m, int64_t rows, int64_t pixels, int64_t line,
-                 int64_t column, int64_t columns, float *y, int64_t place, const mien_epilogue *e);
+  /* One tile of M into tile[size * size][gemm_columns], of which `columns` columns are in use. False when an infinity or NaN
+  ** is among the outputs: X held one, or values whose transforms overflow. Then every output of the tile may be wrong. */
+  bool (*output)(const mien__winograd_shape *s, const float *m, int64_t columns, float *tile);
+  bool (*has_nan)(const float *x, int64_t count);
+  /* The rows x pixels outputs of a tile that exist through the epilogue to y, which is pixel `place` of the output, its
+  ** columns from `column` on; `line` pixels to the next row. The tile is destroyed. */
+  void (*finish)(const mien__winograd_shape *s, float *tile, int64_t rows, int64_t pixels, int64_t line, int64_t column,
+                 int64_t columns, float *y, int64_t place, const mien_epilogue *e);
 } mien__winograd;
 
 const mien__winograd *mien__winograd_of(const mien_math *math);

@@ -27,20 +27,22 @@ static mien_status winograd_prepare_4(mien_node *n) { return winograd_prepare(n,
 static mien_status winograd_prepare_2_raw(mien_node *n) { return winograd_prepare(n, "winograd2 raw"); }
 static mien_status winograd_prepare_4_raw(mien_node *n) { return winograd_prepare(n, "winograd4 raw"); }
 
-enum { FORCED = 4 };
-static const char *const forced[FORCED] = {"Conv2", "Conv4", "Conv2Raw", "Conv4Raw"};
+static mien_status winograd_prepare_direct(mien_node *n) { return winograd_prepare(n, "product"); }
 
-static void winograd_register(mien_env *env, mien_op ops[FORCED + 1]) {
-  mien_status (*const prepare[FORCED])(mien_node * n) = {winograd_prepare_2, winograd_prepare_4, winograd_prepare_2_raw,
-                                                         winograd_prepare_4_raw};
+enum { FORCED = 4, DIRECT = FORCED, NAMES };
+static const char *const forced[NAMES] = {"Conv2", "Conv4", "Conv2Raw", "Conv4Raw", "Direct"};
+
+static void winograd_register(mien_env *env, mien_op ops[NAMES + 1]) {
+  mien_status (*const prepare[NAMES])(mien_node * n) = {winograd_prepare_2, winograd_prepare_4, winograd_prepare_2_raw,
+                                                        winograd_prepare_4_raw, winograd_prepare_direct};
   mien_error error = {0};
-  for (int i = 0; i < FORCED; i++) {
+  for (int i = 0; i < NAMES; i++) {
     ops[i] = mien_ops_fused_Conv[0];
     ops[i].domain = "test";
     ops[i].name = forced[i];
     ops[i].prepare = prepare[i];
   }
-  ops[FORCED] = (mien_op){.name = NULL};
+  ops[NAMES] = (mien_op){.name = NULL};
   assert_int_equal(mien__registry_add(env, ops, NULL, NULL, &error), MIEN_OK);
 }
 
@@ -50,47 +52,63 @@ typedef struct winograd_case {
   bool act_last, pad;
 } winograd_case;
 
-static void winograd_run(mien_env *env, const char *name, const winograd_case *k) {
-  uint64_t seed = 77;
-  reference_conv r = {.n = k->n, .c = k->c, .m = k->m, .group = 1, .last = true, .in = {1, k->in[0], k->in[1]}};
+typedef struct winograd_call {
+  op_call c;
+  reference_conv r;
+  reference_tail tail;
+  float *x, *w;
+  int64_t count; /* elements of Y */
+} winograd_call;
+
+/* Fills *call, which must stay where it is. */
+static void winograd_make(winograd_call *call, const winograd_case *k, uint64_t seed) {
+  *call = (winograd_call){.c = {.domain = "test", .version = 1}};
+  op_call *c = &call->c;
+  reference_conv *r = &call->r;
+  *r = (reference_conv){.n = k->n, .c = k->c, .m = k->m, .group = 1, .last = true, .in = {1, k->in[0], k->in[1]}};
   for (int d = 0; d < 3; d++) {
-    r.kernel[d] = d ? 3 : 1, r.stride[d] = r.dilation[d] = r.out[d] = 1;
-    if (d) r.before[d] = k->pads[d - 1], r.out[d] = k->in[d - 1] + k->pads[d - 1] + k->pads[d + 1] - 2;
+    r->kernel[d] = d ? 3 : 1, r->stride[d] = r->dilation[d] = r->out[d] = 1;
+    if (d) r->before[d] = k->pads[d - 1], r->out[d] = k->in[d - 1] + k->pads[d - 1] + k->pads[d + 1] - 2;
   }
-  op_call c = {.domain = "test", .name = name, .version = 1};
-  op_attr_i(&c, "channels_last", 1);
-  op_attr_ints(&c, "pads", k->pads, 4);
-  r.x = isa_in(&c, 4, OP_DIMS(k->n, k->in[0], k->in[1], k->c), &seed);
-  r.w = isa_in(&c, 4, OP_DIMS(k->m, k->c, 3, 3), &seed);
-  reference_tail tail = {.act = k->act ? k->act : "", .alpha = (double)-0.25f, .beta = (double)0.5f};
-  tail.act_last = k->act_last;
-  op_attr_s(&c, "activation", tail.act);
-  op_attr_f(&c, "alpha", -0.25f);
-  op_attr_f(&c, "beta", 0.5f);
-  op_attr_i(&c, "act_last", k->act_last);
-  tail.bias = isa_in(&c, 1, OP_DIMS(k->m), &seed);
+  call->count = k->n * r->out[1] * r->out[2] * k->m;
+  op_attr_i(c, "channels_last", 1);
+  op_attr_ints(c, "pads", k->pads, 4);
+  r->x = call->x = isa_in(c, 4, OP_DIMS(k->n, k->in[0], k->in[1], k->c), &seed);
+  r->w = call->w = isa_in(c, 4, OP_DIMS(k->m, k->c, 3, 3), &seed);
+  call->tail = (reference_tail){.act = k->act ? k->act : "", .alpha = (double)-0.25f, .beta = (double)0.5f};
+  call->tail.act_last = k->act_last;
+  op_attr_s(c, "activation", call->tail.act);
+  op_attr_f(c, "alpha", -0.25f);
+  op_attr_f(c, "beta", 0.5f);
+  op_attr_i(c, "act_last", k->act_last);
+  call->tail.bias = isa_in(c, 1, OP_DIMS(k->m), &seed);
   if (k->act) {
-    tail.slope = isa_in(&c, 1, OP_DIMS(k->m), &seed);
-    tail.scale = isa_in(&c, 1, OP_DIMS(k->m), &seed);
-    tail.residual = isa_in(&c, 4, OP_DIMS(k->n, r.out[1], r.out[2], k->m), &seed);
+    call->tail.slope = isa_in(c, 1, OP_DIMS(k->m), &seed);
+    call->tail.scale = isa_in(c, 1, OP_DIMS(k->m), &seed);
+    call->tail.residual = isa_in(c, 4, OP_DIMS(k->n, r->out[1], r->out[2], k->m), &seed);
   }
   if (k->pad) {
-    while (c.in_count < 6) op_absent(&c);
-    r.pad = isa_in(&c, 1, OP_DIMS(k->c), &seed);
+    while (c->in_count < 6) op_absent(c);
+    r->pad = isa_in(c, 1, OP_DIMS(k->c), &seed);
   }
-  isa_run_all(env, &c, -1);
-  const int64_t count = k->n * r.out[1] * r.out[2] * k->m;
-  double *want = calloc((size_t)count + 1, sizeof *want), largest = 0;
+}
+
+static void winograd_run(mien_env *env, const char *name, const winograd_case *k) {
+  winograd_call call;
+  winograd_make(&call, k, 77);
+  call.c.name = name;
+  isa_run_all(env, &call.c, -1);
+  double *want = calloc((size_t)call.count + 1, sizeof *want), largest = 0;
   assert_non_null(want);
   const reference_tail none = {.act = ""};
-  reference_conv_run(&r, &none, want);
-  for (int64_t i = 0; i < count; i++) {
+  reference_conv_run(&call.r, &none, want);
+  for (int64_t i = 0; i < call.count; i++) {
     largest = fmax(largest, fabs(want[i]));
-    want[i] = reference_finish(&tail, want[i], i % k->m, i);
+    want[i] = reference_finish(&call.tail, want[i], i % k->m, i);
   }
-  op_expect(&c.out[0], want, count, TOLERANCE * largest, 0);
+  op_expect(&call.c.out[0], want, call.count, TOLERANCE * largest, 0);
   free(want);
-  op_free(&c);
+  op_free(&call.c);
 }
 
 static const char *const acts[] = {"",        "Relu", "LeakyRelu", "PRelu", "Clip",
@@ -105,14 +123,14 @@ static void winograd_cases_body(mien_env *env) {
       {3, 300, 5, {33, 31}, {0, 1, 2, 1}, NULL, false, true},  /* two parts of the sum; V in several groups */
       {1, 512, 33, {5, 6}, {1, 1, 1, 1}, "", false, false},
   };
-  mien_op ops[FORCED + 1];
+  mien_op ops[NAMES + 1];
   winograd_register(env, ops);
   for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
     for (int f = 0; f < FORCED; f++) winograd_run(env, forced[f], &fixed[i]);
 }
 
 static void winograd_random_body(mien_env *env) {
-  mien_op ops[FORCED + 1];
+  mien_op ops[NAMES + 1];
   winograd_register(env, ops);
   uint64_t seed = 2;
   for (int i = 0; i < 60; i++) {
@@ -127,9 +145,111 @@ static void winograd_random_body(mien_env *env) {
   }
 }
 
+/* ---- what is not finite: at the same places as by the direct method and in the reference, and nothing else is disturbed */
+
+/* Both runs have made their outputs. Values by tolerance, against the reference. */
+static void winograd_same(winograd_call *got, const float *direct, const double *want, double tolerance) {
+  const float *y = got->c.out[0].data;
+  for (int64_t i = 0; i < got->count; i++) {
+    const bool same = isnan(y[i]) == isnan(direct[i]) && isinf(y[i]) == isinf(direct[i]) &&
+                      isnan(y[i]) == isnan(want[i]) && isinf(y[i]) == isinf(want[i]);
+    bool good = same && (!isinf(y[i]) || (y[i] == direct[i] && (double)y[i] == want[i]));
+    if (good && isfinite(y[i])) good = fabs((double)y[i] - want[i]) <= tolerance;
+    if (!good)
+      print_error("%s: element %lld is %g, direct %g, reference %g\n", got->c.name, (long long)i, (double)y[i],
+                  (double)direct[i], want[i]);
+    assert_true(good);
+  }
+}
+
+/* tolerance: of finite values. */
+static void winograd_poisoned(mien_env *env, winograd_call *call, double tolerance) {
+  double *want = calloc((size_t)call->count + 1, sizeof *want);
+  float *direct = NULL;
+  assert_non_null(want);
+  reference_conv_run(&call->r, &call->tail, want);
+  for (int i = DIRECT; i >= 0; i--) {
+    call->c.name = forced[i];
+    isa_run_all(env, &call->c, -1);
+    if (i == DIRECT) {
+      direct = call->c.out[0].data;
+      call->c.out[0].data = NULL;
+    } else
+      winograd_same(call, direct, want, tolerance);
+  }
+  free(direct);
+  free(want);
+}
+
+/* One element of X after the other, wherever it lies in a tile and at the map's edge. */
+static void winograd_one_special_body(mien_env *env) {
+  static const float specials[] = {INFINITY, -INFINITY, NAN};
+  static const winograd_case cases[] = {
+      {1, 5, 35, {7, 9}, {1, 1, 1, 1}, NULL, false, false},
+      {2, 3, 9, {6, 5}, {0, 1, 2, 0}, "PRelu", false, true},
+      {1, 17, 20, {5, 6}, {1, 1, 1, 1}, "Relu", true, false},
+  };
+  mien_op ops[NAMES + 1];
+  winograd_register(env, ops);
+  for (int i = 0; i < 3; i++) {
+    winograd_call call;
+    winograd_make(&call, &cases[i], 40 + (uint64_t)i);
+    const int64_t elements = cases[i].n * cases[i].in[0] * cases[i].in[1] * cases[i].c;
+    for (int64_t at = 0; at < elements; at += 7) {
+      const float before = call.x[at];
+      call.x[at] = specials[at % 3];
+      winograd_poisoned(env, &call, 1e-4);
+      call.x[at] = before;
+    }
+    op_free(&call.c);
+  }
+}
+
+/* Many of them, of both signs and beside each other; weights of 0 under an infinity; whole maps. */
+static void winograd_many_specials_body(mien_env *env) {
+  static const float specials[] = {INFINITY, -INFINITY, NAN};
+  mien_op ops[NAMES + 1];
+  winograd_register(env, ops);
+  for (int i = 0; i < 40; i++) {
+    uint64_t seed = 90 + (uint64_t)i;
+    winograd_case k = {.n = 2, .c = (int64_t)op_random(&seed, 1, 40), .m = (int64_t)op_random(&seed, 1, 40)};
+    for (int d = 0; d < 2; d++) k.in[d] = (int64_t)op_random(&seed, 3, 15);
+    for (int d = 0; d < 4; d++) k.pads[d] = (int64_t)op_random(&seed, 0, 2);
+    k.act = i % 4 ? acts[i % 10] : NULL;
+    k.act_last = i & 1;
+    k.pad = i % 3 == 0;
+    winograd_call call;
+    winograd_make(&call, &k, seed);
+    const int64_t elements = k.n * k.in[0] * k.in[1] * k.c, weights = k.m * k.c * 9;
+    const int64_t one_in = i % 5 == 0 ? 1 : i % 5 == 1 ? 3 : (int64_t)op_random(&seed, 10, 200);
+    for (int64_t e = (int64_t)op_random(&seed, 0, (double)one_in); e < elements; e += one_in)
+      call.x[e] = specials[(i + (i % 2 ? (int)op_random(&seed, 0, 3) : 0)) % 3];
+    for (int64_t e = 0; e < weights; e += 2 + i % 7) call.w[e] = 0;
+    winograd_poisoned(env, &call, 1e-4);
+    op_free(&call.c);
+  }
+}
+
+/* Values whose transforms overflow where the sums do not. */
+static void winograd_large_body(mien_env *env) {
+  const winograd_case k = {1, 9, 21, {11, 10}, {1, 1, 1, 1}, NULL, false, false};
+  mien_op ops[NAMES + 1];
+  winograd_register(env, ops);
+  for (int i = 0; i < 12; i++) {
+    uint64_t seed = 7 + (uint64_t)i;
+    winograd_call call;
+    winograd_make(&call, &k, seed);
+    for (int64_t e = 0; e < k.m * k.c * 9; e++) call.w[e] *= 0.004f; /* 81 of them stay below 1/3 */
+    for (int64_t e = i % 3; e < 11 * 10 * k.c; e += 1 + 9 * (i / 3))
+      call.x[e] = op_random(&seed, -1, 1) < 0 ? -3.3e38f : 3.3e38f;
+    winograd_poisoned(env, &call, 1e33);
+    op_free(&call.c);
+  }
+}
+
 /* An image alone has the bits that it has in a batch, also by what mien.Conv itself chooses. */
 static void winograd_batch_body(mien_env *env) {
-  mien_op ops[FORCED + 1];
+  mien_op ops[NAMES + 1];
   winograd_register(env, ops);
   for (int k = 0; k <= FORCED; k++) {
     uint64_t seed = 5;
@@ -194,14 +314,16 @@ static void winograd_choice_body(mien_env *env) {
 
 static void test_cases(void **state) { (void)state, isa_each(winograd_cases_body); }
 static void test_random(void **state) { (void)state, isa_each(winograd_random_body); }
+static void test_one_special(void **state) { (void)state, isa_each(winograd_one_special_body); }
+static void test_many_specials(void **state) { (void)state, isa_each(winograd_many_specials_body); }
+static void test_large(void **state) { (void)state, isa_each(winograd_large_body); }
 static void test_batch(void **state) { (void)state, isa_each(winograd_batch_body); }
 static void test_choice(void **state) { (void)state, isa_each(winograd_choice_body); }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_cases),
-      cmocka_unit_test(test_random),
-      cmocka_unit_test(test_batch),
+      cmocka_unit_test(test_cases),         cmocka_unit_test(test_random), cmocka_unit_test(test_one_special),
+      cmocka_unit_test(test_many_specials), cmocka_unit_test(test_large),  cmocka_unit_test(test_batch),
       cmocka_unit_test(test_choice),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
