@@ -68,8 +68,22 @@ static mien_status remove_list_of_one(mien_rewriter *r) {
   return h->replace(r, y, x);
 }
 
+/* Of the second input only the type matters, which is known: the value need not be. */
+static mien_status cast_like_to_cast(mien_rewriter *r) {
+  const mien_rewrite_host *h = mien_rewrite_host_of(r);
+  mien_value x = h->bound(r, "x"), y = pass_root_out(r), cast;
+  const int32_t dtype = h->type(r, y)->dtype;
+  if (dtype == MIEN_NONE) return MIEN_OK;
+  MIEN_TRY(h->begin(r, "Cast", &x, 1));
+  MIEN_TRY(h->copy_attrs(r, h->root(r)));
+  MIEN_TRY(h->set_i(r, "to", dtype));
+  MIEN_TRY(h->end(r, &cast, 1));
+  return h->replace(r, y, cast);
+}
+
 static const char *const no_op_patterns[] = {"Identity|Dropout|Cast(x, ...)",
                                              "Slice|Expand|Tile|Pad|Resize|Upsample(x, ...)", NULL};
+static const char *const cast_like_patterns[] = {"CastLike(x, _)", NULL};
 static const char *const list_patterns[] = {"Concat|Sum|Max|Min|Mean(x)", NULL};
 
 const mien_rewrite mien_pass_no_op[] = {
@@ -83,4 +97,9 @@ const mien_rewrite mien_pass_no_op[] = {
      .stage = MIEN_STAGE_CANONICALISE,
      .patterns = list_patterns,
      .apply = remove_list_of_one},
+    {.name = "cast-like-to-cast",
+     .doc = "CastLike -> Cast to the type that it is like",
+     .stage = MIEN_STAGE_CANONICALISE,
+     .patterns = cast_like_patterns,
+     .apply = cast_like_to_cast},
     {.name = NULL}};

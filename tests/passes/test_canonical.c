@@ -49,6 +49,19 @@ static void outputs_are_inputs(void **state) {
   pass_check(build_outputs_are_inputs, "Identity 0, Reshape 0");
 }
 
+/* A Conv without bias as dynamo writes it unoptimised: a zero like x, stretched to the channels. */
+static void build_casts_like(mien__graph *g) {
+  mien_value x = input(g, "x", F32(open_size(g, "N"), 2, 3)), y, zero;
+  zero = NODE(g, "Expand", NO_ATTRS, NODE(g, "CastLike", NO_ATTRS, index_of(g, 0), x), INTS(g, 4));
+  y = NODE(g, "Conv", NO_ATTRS, x, WEIGHTS(g, 4, 2, 1), zero);
+  output(g, "y", NODE(g, "CastLike", NO_ATTRS, y, x));
+  output(g, "wider", NODE(g, "CastLike", NO_ATTRS, x, input(g, "like", (mien_type){.dtype = MIEN_F64})));
+}
+static void casts_like(void **state) {
+  (void)state;
+  pass_check(build_casts_like, "CastLike 0, Cast 1, Expand 0, mien.Conv 1");
+}
+
 /* ---------------------------------------------------------------- shapes */
 
 static void build_shape_arithmetic(mien__graph *g) {
@@ -357,6 +370,7 @@ int main(void) {
       cmocka_unit_test(no_ops),
       cmocka_unit_test(almost_no_ops),
       cmocka_unit_test(outputs_are_inputs),
+      cmocka_unit_test(casts_like),
       cmocka_unit_test(shape_arithmetic),
       cmocka_unit_test(two_open_sizes),
       cmocka_unit_test(empty),
