@@ -26,11 +26,9 @@ echo "- libmien.so stripped: $size bytes"
 echo "- example.c by find_package and by pkg-config"
 cmake -S "$source/tests/install" -B "$work/example" -DCMAKE_PREFIX_PATH="$work/prefix" >/dev/null
 cmake --build "$work/example" >/dev/null
-# The prefix is a temporary one: pkg-config is told of it, as a package's build would be.
 export PKG_CONFIG_PATH=$lib/pkgconfig
 # shellcheck disable=SC2046
-cc "$source/tests/install/example.c" $(pkg-config --define-variable=prefix="$work/prefix" --define-variable=libdir="$lib" \
-  --define-variable=includedir="$work/prefix/include" --cflags --libs mien) -o "$work/example-pc"
+cc "$source/tests/install/example.c" $(pkg-config --cflags --libs mien) -o "$work/example-pc"
 "$mien" convert "$source/models/poster_var_small/model.onnx" -o "$work/small.plan" --plugin "$plugins/libmien_poster.so" >/dev/null
 for program in "$work/example/example" "$work/example-pc"; do
   LD_LIBRARY_PATH=$lib "$program" "$work/small.plan" "$source/models/pictures/astronaut.png" >"$work/answer"
@@ -38,8 +36,9 @@ for program in "$work/example/example" "$work/example-pc"; do
 done
 
 echo "- a plugin against the installed header alone"
-cc -std=c17 -Wall -Wextra -Wpedantic -Werror -shared -fPIC -fvisibility=hidden -Wl,-z,defs -I"$work/prefix/include" \
-  "$source/tests/plugin/hypot.c" -o "$work/hypot.so" -lm
+# shellcheck disable=SC2046
+cc -std=c17 -Wall -Wextra -Wpedantic -Werror -shared -fPIC -fvisibility=hidden -Wl,-z,defs \
+  $(pkg-config --cflags mien) "$source/tests/plugin/hypot.c" -o "$work/hypot.so" -lm
 cc -shared -fPIC -I"$work/prefix/include" "$source/tests/plugin/other_abi.c" -o "$work/other_abi.so"
 model=$source/tests/plugin/hypot.onnx
 "$mien" convert "$model" -o "$work/hypot.plan" --plugin "$work/hypot.so" --verify 3 >/dev/null
