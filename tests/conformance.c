@@ -6,8 +6,9 @@
 ** What must happen to a test follows from the operator table: where it has every operator of the model, at its version and
 ** for the types that the model declares, the test must pass; otherwise it must be refused as unsupported. FILE lists the
 ** names that passed before ("NAME") and those that are refused by decision although the table has all they need ("NAME
-** refused: part of the message"), so that a vanished operator, a vanished test and a test that passes unexpectedly all fail.
-** --write makes such a file from this run. Exit status 0 when everything was as expected, 1 otherwise, 2 on wrong usage. */
+** refused: part of the message"), so that a vanished operator, a vanished test and a refusal that no longer happens all fail.
+** A test of a new operator, which passes and is not listed yet, is named as new and harms nothing. --write makes such a file
+** from this run. Exit status 0 when everything was as expected, 1 otherwise, 2 on wrong usage. */
 #include <mien/convert.h>
 #include "internal.h"
 #include "onnx.pb-c.h"
@@ -332,7 +333,7 @@ static expectation *find_expectation(expectations *e, const char *name) {
 }
 
 /* NULL: as expected. */
-static const char *surprise(const result *r, expectations *e, bool listed, const char *name) {
+static const char *surprise(const result *r, expectations *e, const char *name) {
   expectation *x = find_expectation(e, name);
   if (x) x->seen = true;
   if (r->got == FAILED) return "failed";
@@ -340,7 +341,7 @@ static const char *surprise(const result *r, expectations *e, bool listed, const
     if (r->got == PASSED) return "passed, but is listed as refused";
     return strstr(r->message, x->refused) ? NULL : "refused with another message than listed";
   }
-  if (r->got == PASSED) return listed && !x ? "passed, but is not listed: add it (--write)" : NULL;
+  if (r->got == PASSED) return NULL;
   if (x) return "is listed as passing, but unsupported now";
   return r->table_has_all ? "refused, though the operator table has all it needs" : NULL;
 }
@@ -355,7 +356,7 @@ typedef struct tally {
 typedef struct totals {
   tally *ops;
   size_t op_count;
-  int count[3], surprises;
+  int count[3], surprises, fresh;
 } totals;
 
 static void count_result(totals *t, const result *r) {
@@ -399,9 +400,14 @@ static bool run_directory(const char *directory, const char *scratch, const opti
     snprintf(path, sizeof path, "%s/%s", directory, name);
     if ((!o->only || strstr(name, o->only)) && stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
       const result r = run_apart(path, scratch);
-      const char *why = surprise(&r, e, o->expect != NULL, name);
+      const bool is_new = o->expect && r.got == PASSED && !find_expectation(e, name);
+      const char *why = surprise(&r, e, name);
       count_result(t, &r);
       if (why) t->surprises++;
+      if (is_new) {
+        t->fresh++;
+        printf("new %s: passed, not listed yet\n", name);
+      }
       if (why || o->verbose || r.got == UNSUPPORTED)
         printf("%s%s: %s%s%s (%s) %s\n", why ? "UNEXPECTED " : "", name, verdict_names[r.got], why ? ": " : "",
                why ? why : "", r.table_has_all ? "table has all" : r.missing, r.message);
@@ -424,6 +430,7 @@ static int report(totals *t, const expectations *e, const options *o) {
       printf("UNEXPECTED %s: listed, but there is no such test\n", e->rows[i].name);
       t->surprises++;
     }
+  if (t->fresh) printf("\n%d tests are new: list them with --write\n", t->fresh);
   printf("\n%d passed, %d unsupported, %d failed; %d unexpected\n", t->count[PASSED], t->count[UNSUPPORTED],
          t->count[FAILED], t->surprises);
   return t->surprises ? 1 : 0;
