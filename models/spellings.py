@@ -128,6 +128,22 @@ class BatchedProducts(SpelledAttention):
         return torch.bmm(scores.softmax(dim=2), v).view(n, h, t, d)
 
 
+def by_rows(layer: nn.Linear, x: Tensor) -> Tensor:
+    """A linear layer as one product of matrices, all tokens as rows: what optimisers make of a product and a sum."""
+    rows = torch.addmm(layer.bias, x.reshape(-1, x.shape[-1]), layer.weight.t())
+    return rows.view(*x.shape[:-1], rows.shape[-1])
+
+
+class Rows(SpelledAttention):
+    """Linear layers over merged rows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, t, c = x.shape
+        qkv = by_rows(self.qkv, x).reshape(n, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        y = self.attend(qkv[0], qkv[1], qkv[2])
+        return by_rows(self.proj, y.transpose(1, 2).reshape(x.shape))
+
+
 class Library(nn.Module):
     """PyTorch's own module."""
 
@@ -181,6 +197,18 @@ class EinsumWindows(WindowCrossAttention):
         return self.proj(y.reshape(count, tokens, dim))
 
 
+class RowsWindows(WindowCrossAttention):
+    """Linear layers over merged rows."""
+
+    def forward(self, windows: Tensor, query: Tensor) -> Tensor:
+        count, tokens, dim = windows.shape
+        kv = by_rows(self.qkv, windows).view(count, tokens, 2, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        q = query.expand(-1, count // query.shape[0], -1, -1, -1).reshape(kv[0].shape) * self.scale
+        scores = q @ kv[0].transpose(-2, -1) + self.position_bias()[None]
+        y = scores.softmax(-1) @ kv[1]
+        return by_rows(self.proj, y.transpose(1, 2).reshape(count, tokens, dim))
+
+
 class FusedWindowBlock(WindowBlock):
     """WindowBlock with FusedWindows."""
 
@@ -191,6 +219,12 @@ class EinsumWindowBlock(WindowBlock):
     """WindowBlock with EinsumWindows."""
 
     attention = EinsumWindows
+
+
+class RowsWindowBlock(WindowBlock):
+    """WindowBlock with RowsWindows."""
+
+    attention = RowsWindows
 
 
 class ChannelGateConv(nn.Module):
@@ -288,10 +322,13 @@ SPELLINGS = {
     "attention_einsum": Spelling(Einsum, SEQUENCE),
     "attention_bmm": Spelling(BatchedProducts, SEQUENCE),
     "attention_library": Spelling(Library, SEQUENCE),
+    "attention_rows": Spelling(Rows, SEQUENCE),
     "window_one": Spelling(WindowBlock, ONE_WINDOW),
     "window_four": Spelling(WindowBlock, FOUR_WINDOWS),
     "window_sdpa": Spelling(FusedWindowBlock, FOUR_WINDOWS),
     "window_einsum": Spelling(EinsumWindowBlock, FOUR_WINDOWS),
+    "window_rows": Spelling(RowsWindowBlock, FOUR_WINDOWS),
+    "window_one_rows": Spelling(RowsWindowBlock, ONE_WINDOW),
     "channel_gate_linear": Spelling(lambda: ChannelAttention(DIM), ROW),
     "channel_gate_conv": Spelling(ChannelGateConv, ROW),
     "vich_two_linears": Spelling(lambda: VariationalHead(DIM, 7), ROW, VICH),

@@ -162,6 +162,33 @@ static mien_status fold_scale(mien_rewriter *r) {
   return finish(r, &f);
 }
 
+/* A constant times each column of what a product multiplies: into its weights. Padding stays 0. */
+static mien_status fold_scale_before(mien_rewriter *r) {
+  const mien_rewrite_host *h = mien_rewrite_host_of(r);
+  mien_value v = h->bound(r, "v"), x = h->bound(r, "x"), g = h->bound(r, "g"), y = pass_root_out(r), z;
+  pass_product p;
+  if (!pass_is_f32(r, x) || !pass_is_single(r, v) || !pass_product_of(r, h->root(r), &p)) return MIEN_OK;
+  if (!pass_same_type(h->type(r, x), h->type(r, v)) || p.in[PASS_P] != MIEN_NO_VALUE || v == p.in[PASS_R])
+    return MIEN_OK;
+  mien_value w = p.in[PASS_W];
+  if (!pass_is_constant(r, w) || h->uses(r, w) != 1) return MIEN_OK;
+  const mien_type *t = h->type(r, x), *tw = h->type(r, w);
+  const int column = p.conv && !h->attr_i(r, p.node, "channels_last") ? 1 : t->rank - 1;
+  if (p.conv && h->attr_i(r, p.node, "group") != 1 && mien_count(h->type(r, g)) != 1) return MIEN_OK;
+  if (column >= t->rank || !pass_is_per_channel(r, g, t->rank, column, t->dim[column])) return MIEN_OK;
+  const int axis = p.conv || h->attr_i(r, p.node, "trans_w") ? 1 : 0;
+  if (mien_count(h->type(r, g)) != 1) {
+    MIEN_TRY(pass_per_channel(r, g, t->dim[column], &g));
+    MIEN_TRY(pass_along(r, g, t->dim[column], tw->rank, axis, &g));
+  } else {
+    MIEN_TRY(pass_reshape(r, g, NULL, 0, &g));
+  }
+  MIEN_TRY(PASS_ADD(r, "Mul", &p.in[PASS_W], w, g));
+  p.in[PASS_X] = x;
+  MIEN_TRY(pass_product_end(r, &p, &z));
+  return h->replace(r, y, z);
+}
+
 static const char *const bias_patterns[] = {"Add(v, #c)", NULL};
 static const char *const activation_patterns[] = {"Relu|LeakyRelu|Sigmoid|Tanh|Gelu|HardSwish(x)", "PRelu(x, #s)",
                                                   "Clip(x, ...)", NULL};
@@ -169,6 +196,7 @@ static const char *const silu_patterns[] = {"Mul(v, s:Sigmoid(v))", NULL};
 static const char *const residual_patterns[] = {"Add(a, b)", NULL};
 static const char *const scale_patterns[] = {"Add(scaled:Mul(v, #g), other)", NULL};
 static const char *const fold_patterns[] = {"Mul(v, #g)", NULL};
+static const char *const before_patterns[] = {"mien.Conv|mien.Linear(v:Mul(x, #g), ...)", NULL};
 
 #define BIAS_DOC "a constant added to each column of a product -> its bias"
 #define ACTIVATION_DOC "an activation of a product -> its epilogue"
@@ -211,6 +239,12 @@ const mien_rewrite mien_pass_epilogue[] = {{.name = "fuse-bias",
                                             .after = "fuse-residual",
                                             .patterns = fold_patterns,
                                             .apply = fold_scale},
+                                           {.name = "fold-scale-before",
+                                            .doc = "a product of a constant times each column -> into its weights",
+                                            .stage = MIEN_STAGE_FUSE,
+                                            .after = "fold-scale",
+                                            .patterns = before_patterns,
+                                            .apply = fold_scale_before},
                                            {.name = "fuse-bias-late",
                                             .doc = BIAS_DOC,
                                             .stage = MIEN_STAGE_FINISH,

@@ -39,6 +39,25 @@ static mien_status to_gelu(mien_rewriter *r, const char *approximate) {
   return h->replace(r, y, z);
 }
 static mien_status fuse_gelu(mien_rewriter *r) { return to_gelu(r, "none"); }
+
+/* x * (1 + erf(x / sqrt 2)), whose half an optimiser has moved into the weights of the next product: twice a Gelu. */
+static mien_status fuse_gelu_doubled(mien_rewriter *r) {
+  const mien_rewrite_host *h = mien_rewrite_host_of(r);
+  mien_value x = h->bound(r, "x"), y = pass_root_out(r), two, z;
+  if (!pass_is_f32(r, x) || !pass_same_type(h->type(r, x), h->type(r, y)) || !numbers_match(r)) return MIEN_OK;
+  /* A half that follows is fuse-gelu's. */
+  mien_node_id next = h->user(r, y, 0);
+  double factor;
+  for (int i = 0; next != MIEN_NO_NODE && h->uses(r, y) == 1 && i < 2; i++)
+    if ((pass_is_op(r, next, "Mul") || pass_is_op(r, next, "Div")) && pass_scalar(r, pass_in(r, next, i), &factor))
+      return MIEN_OK;
+  MIEN_TRY(h->begin_at(r, "Gelu", 20, &x, 1));
+  MIEN_TRY(h->end(r, &z, 1));
+  MIEN_TRY(h->constant_floats(r, &(float){2}, &(mien_type){.dtype = MIEN_F32}, &two));
+  MIEN_TRY(PASS_ADD(r, "Mul", &z, z, two));
+  return h->replace(r, y, z);
+}
+
 static mien_status fuse_gelu_tanh(mien_rewriter *r) { return to_gelu(r, "tanh"); }
 
 static mien_status fuse_hard_swish(mien_rewriter *r) {
@@ -62,6 +81,7 @@ static mien_status fuse_hard_swish(mien_rewriter *r) {
 #define ERF1 "Add(Erf(Div(x, #root)), #one)"
 #define ERF2 "Add(Erf(Mul(x, #inverse)), #one)"
 static const char *const erf_patterns[] = {ORDERS(ERF1), ORDERS(ERF2), NULL};
+static const char *const doubled_patterns[] = {"Mul(x, " ERF1 ")", "Mul(x, " ERF2 ")", NULL};
 
 #define TANH(INNER) "Add(Tanh(" INNER "), #one)"
 #define CUBE1 "Mul(Add(x, Mul(Pow(x, #three), #k)), #s)"
@@ -88,6 +108,12 @@ const mien_rewrite mien_pass_gelu[] = {{.name = "fuse-gelu",
                                         .stage = MIEN_STAGE_CANONICALISE,
                                         .patterns = erf_patterns,
                                         .apply = fuse_gelu},
+                                       {.name = "fuse-gelu-doubled",
+                                        .doc = "x * (1 + erf(x / sqrt 2)) -> Gelu * 2",
+                                        .stage = MIEN_STAGE_CANONICALISE,
+                                        .after = "fuse-gelu",
+                                        .patterns = doubled_patterns,
+                                        .apply = fuse_gelu_doubled},
                                        {.name = "fuse-gelu-tanh",
                                         .doc = "x / 2 * (1 + tanh(...)) -> Gelu of approximation tanh",
                                         .stage = MIEN_STAGE_CANONICALISE,

@@ -101,8 +101,22 @@ static mien_status cut_columns(mien_rewriter *r, mien_value w, int axis, const i
   return pass_reshape(r, w, last, rank_out, out);
 }
 
+/* The axes of v that are the columns of a product f which a Reshape parts, perhaps with other rows: those from the result on;
+** -1 where there are none. */
+static int columns_from(const mien_type *f, const mien_type *v) {
+  const int64_t columns = f->dim[f->rank - 1];
+  int64_t product = 1;
+  for (int i = v->rank - 1; i >= 0; i--) {
+    if (mien_is_symbol(v->dim[i]) || v->dim[i] < 1 || product > columns / v->dim[i]) return -1;
+    product *= v->dim[i];
+    if (product == columns) return i;
+  }
+  return -1;
+}
+
 /* Slices of a product's columns, perhaps after a Reshape that parts them (heads), are all its readers: each slice becomes a
-** product of its own. So q, k and v of an attention come apart. */
+** product of its own. So q, k and v of an attention come apart. Where the Reshape changes the rows too, it is the product's
+** input that gets the new ones. */
 static mien_status split_linear(mien_rewriter *r) {
   const mien_rewrite_host *h = mien_rewrite_host_of(r);
   mien_value f = h->bound(r, "f"), v = pass_in(r, h->root(r), 0), y = pass_root_out(r), z;
@@ -111,10 +125,14 @@ static mien_status split_linear(mien_rewriter *r) {
     return MIEN_OK;
   if (h->is_output(r, v) || (f != v && !pass_is_single(r, f))) return MIEN_OK;
   const mien_type *tf = h->type(r, f), *tv = h->type(r, v), *ty = h->type(r, y);
-  int from = tf->rank - 1, readers = h->uses(r, v), tails = tv->rank - from;
-  if (tails < 1 || readers > 16 || tails + 2 > MIEN_MAX_RANK) return MIEN_OK;
-  for (int i = 0; i < from; i++)
-    if (!pass_same_dim(tf->dim[i], tv->dim[i])) return MIEN_OK;
+  int from = columns_from(tf, tv), readers = h->uses(r, v), tails = tv->rank - from;
+  if (from < 0 || readers > 16 || tails + 2 > MIEN_MAX_RANK) return MIEN_OK;
+  bool same_rows = from == tf->rank - 1;
+  for (int i = 0; i < from && same_rows; i++) same_rows = pass_same_dim(tf->dim[i], tv->dim[i]);
+  mien_type rows = *tv;
+  rows.rank = from + 1;
+  rows.dim[from] = h->type(r, p.in[PASS_X])->dim[tf->rank - 1];
+  if (!same_rows && (from < 1 || !pass_can_reshape(r, p.in[PASS_X], rows.dim, rows.rank))) return MIEN_OK;
   column_cut c;
   int64_t total = 0;
   for (int i = 0; i < readers; i++) {
@@ -124,11 +142,12 @@ static mien_status split_linear(mien_rewriter *r) {
   if (total > p.channels || !column_slice(r, h->root(r), from, &c)) return MIEN_OK;
   if (!pass_can_reshape(r, f, ty->dim, ty->rank)) return MIEN_OK;
   bool trans_w = h->attr_i(r, p.node, "trans_w") != 0;
-  mien_value w, b = p.in[PASS_B];
+  mien_value x = p.in[PASS_X], w, b = p.in[PASS_B];
   c.axis -= from;
   MIEN_TRY(cut_columns(r, p.in[PASS_W], trans_w ? 0 : 1, tv->dim + from, tails, &c, &w));
   if (b != MIEN_NO_VALUE) MIEN_TRY(cut_columns(r, b, 0, tv->dim + from, tails, &c, &b));
-  MIEN_TRY(linear(r, p.in[PASS_X], w, b, trans_w, &z));
+  if (!same_rows) MIEN_TRY(pass_reshape(r, x, rows.dim, rows.rank, &x));
+  MIEN_TRY(linear(r, x, w, b, trans_w, &z));
   MIEN_TRY(pass_reshape(r, z, ty->dim, ty->rank, &z));
   return h->replace(r, y, z);
 }
@@ -180,6 +199,33 @@ static mien_status linear_before_transpose(mien_rewriter *r) {
   return h->replace(r, y, z);
 }
 
+/* Tokens that are merged into rows for a product, as optimisers write a MatMul and an Add that they make a Gemm: the product
+** comes first, and the Reshape behind it meets the one that parts the rows again. An axis of size 1 that goes stays gone. */
+static mien_status linear_before_reshape(mien_rewriter *r) {
+  const mien_rewrite_host *h = mien_rewrite_host_of(r);
+  mien_value x = h->bound(r, "x"), y = pass_root_out(r), z;
+  const mien_type *t = h->type(r, x), *ty = h->type(r, y);
+  pass_product p;
+  if (!pass_is_f32(r, x) || !pass_product_of(r, h->root(r), &p)) return MIEN_OK;
+  const mien_type *rows = h->type(r, p.in[PASS_X]);
+  bool tokens = false;
+  for (int i = 1; i < t->rank - 1; i++) tokens = tokens || t->dim[i] != 1;
+  if (!tokens || rows->rank != 2 || !pass_same_dim(t->dim[t->rank - 1], rows->dim[1])) return MIEN_OK;
+  mien_type after = *t;
+  int64_t spec[MIEN_MAX_RANK];
+  after.dim[t->rank - 1] = p.channels;
+  if (!pass_reshape_spec(&after, ty->dim, 2, spec)) return MIEN_OK;
+  mien_value *residual = &p.in[PASS_R];
+  if (*residual != MIEN_NO_VALUE) {
+    if (!pass_can_reshape(r, *residual, after.dim, after.rank)) return MIEN_OK;
+    MIEN_TRY(pass_reshape(r, *residual, after.dim, after.rank, residual));
+  }
+  p.in[PASS_X] = x;
+  MIEN_TRY(pass_product_end(r, &p, &z));
+  MIEN_TRY(pass_reshape(r, z, ty->dim, 2, &z));
+  return h->replace(r, y, z);
+}
+
 static const char *const matmul_patterns[] = {"MatMul(x, #w)", NULL};
 static const char *const gemm_patterns[] = {"Gemm(a, #w, ?c)", NULL};
 static const char *const split_patterns[] = {"Slice(f:mien.Linear(...), ...)",
@@ -187,6 +233,7 @@ static const char *const split_patterns[] = {"Slice(f:mien.Linear(...), ...)",
 static const char *const pixel_patterns[] = {"Conv(x, #w, ?b)", NULL};
 static const char *const turned_patterns[] = {"mien.Linear(turned:Transpose(x), ...)",
                                               "mien.Linear(merged:Reshape(turned:Transpose(x), _), ...)", NULL};
+static const char *const merged_patterns[] = {"mien.Linear(Reshape(x, _), ...)", NULL};
 
 const mien_rewrite mien_pass_linear[] = {
     {.name = "matmul-to-linear",
@@ -216,6 +263,18 @@ const mien_rewrite mien_pass_linear[] = {
      .after = "fuse-bias",
      .patterns = turned_patterns,
      .apply = linear_before_transpose},
+    {.name = "linear-before-reshape",
+     .doc = "mien.Linear of tokens that a Reshape merges into rows -> mien.Linear, then the Reshape",
+     .stage = MIEN_STAGE_CANONICALISE,
+     .after = "fuse-bias",
+     .patterns = merged_patterns,
+     .apply = linear_before_reshape},
+    {.name = "linear-before-reshape-fused",
+     .doc = "linear-before-reshape after an attention",
+     .stage = MIEN_STAGE_FUSE,
+     .after = "collapse-views-fused",
+     .patterns = merged_patterns,
+     .apply = linear_before_reshape},
     {.name = "linear-before-transpose-fused",
      .doc = "linear-before-transpose after an attention",
      .stage = MIEN_STAGE_FUSE,

@@ -286,6 +286,22 @@ static void gelus(void **state) {
   pass_check(build_gelus, "= Gelu 5, HardSwish 1, Mul 4");
 }
 
+/* Without the half, which is in the weights of what follows. */
+static void build_doubled_gelus(mien__graph *g) {
+  mien_value x = input(g, "x", F32(4, 8)), e;
+  e = NODE(g, "Add", NO_ATTRS, NODE(g, "Erf", NO_ATTRS, NODE(g, "Div", NO_ATTRS, x, number(g, 1.41421356f))),
+           number(g, 1));
+  output(g, "product", NODE(g, "MatMul", NO_ATTRS, NODE(g, "Mul", NO_ATTRS, x, e), WEIGHTS(g, 8, 3)));
+  x = NODE(g, "Exp", NO_ATTRS, x);
+  e = NODE(g, "Add", NO_ATTRS, number(g, 1),
+           NODE(g, "Erf", NO_ATTRS, NODE(g, "Mul", NO_ATTRS, number(g, 0.70710678f), x)));
+  output(g, "bare", NODE(g, "Mul", NO_ATTRS, e, x));
+}
+static void doubled_gelus(void **state) {
+  (void)state;
+  pass_check(build_doubled_gelus, "= Gelu 2, Mul 1, Exp 1, mien.Linear 1");
+}
+
 static void build_no_gelus(mien__graph *g) {
   mien_value x = input(g, "x", F32(4, 8)), w = input(g, "w", F32(4, 8)), e;
   e = NODE(g, "Add", NO_ATTRS, NODE(g, "Erf", NO_ATTRS, NODE(g, "Div", NO_ATTRS, x, number(g, 1.5f))), number(g, 1));
@@ -383,6 +399,7 @@ int main(void) {
       cmocka_unit_test(no_layer_norms),
       cmocka_unit_test(layer_norm_read_inside),
       cmocka_unit_test(gelus),
+      cmocka_unit_test(doubled_gelus),
       cmocka_unit_test(no_gelus),
       cmocka_unit_test(tokens),
       cmocka_unit_test(no_tokens),

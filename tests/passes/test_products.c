@@ -55,6 +55,31 @@ static void no_bias(void **state) {
   pass_check(build_no_bias, "= mien.Linear 4, Add 4");
 }
 
+/* Tokens merged into rows around every product, as optimisers write them. */
+static mien_value by_rows(mien__graph *g, mien_value x, int64_t rows, int64_t from, int64_t to) {
+  return NODE(g, "Gemm", NO_ATTRS, NODE(g, "Reshape", NO_ATTRS, x, INTS(g, rows, from)), WEIGHTS(g, from, to),
+              WEIGHTS(g, to));
+}
+static void build_rows(mien__graph *g) {
+  mien_value x = input(g, "x", F32(2, 5, 8)), open = input(g, "open", F32(open_size(g, "N"), 5, 8)), y, z;
+  mien_value map = input(g, "map", F32(2, 3, 4, 8)), token = input(g, "token", F32(2, 1, 8));
+  y = NODE(g, "Relu", NO_ATTRS, NODE(g, "Reshape", NO_ATTRS, by_rows(g, x, 10, 8, 6), INTS(g, 2, 5, 6)));
+  y = NODE(g, "Reshape", NO_ATTRS, by_rows(g, y, 10, 6, 8), INTS(g, 2, 5, 8));
+  output(g, "block", NODE(g, "Add", NO_ATTRS, x, y)); /* a residual of three axes */
+  output(g, "open", NODE(g, "Reshape", NO_ATTRS, by_rows(g, open, -1, 8, 6), INTS(g, -1, 5, 6)));
+  output(g, "rows", by_rows(g, map, 24, 8, 6)); /* nothing parts them again */
+  output(g, "token", by_rows(g, token, 2, 8, 6));
+  /* Parted into other rows and halves of the columns: a product each, of the same rows. */
+  y = NODE(g, "Reshape", NO_ATTRS, by_rows(g, NODE(g, "Exp", NO_ATTRS, map), 24, 8, 6), INTS(g, 2, 12, 2, 3));
+  z = NODE(g, "Slice", NO_ATTRS, y, INTS(g, 0), INTS(g, 1), INTS(g, 2));
+  output(g, "first", z);
+  output(g, "second", NODE(g, "Slice", NO_ATTRS, y, INTS(g, 1), INTS(g, 2), INTS(g, 2)));
+}
+static void merged_rows(void **state) {
+  (void)state;
+  pass_check(build_rows, "mien.Linear 7, Exp 1, Add 0, Relu 0, Slice 0, Reshape 5");
+}
+
 /* ---------------------------------------------------------------- epilogues */
 
 static void build_activations(mien__graph *g) {
@@ -229,6 +254,42 @@ static void no_convs(void **state) {
   pass_check(build_no_convs, "= Conv 2");
 }
 
+/* ---------------------------------------------------------------- scales before a product */
+
+static void build_scales_before(mien__graph *g) {
+  mien_value x = input(g, "x", F32(2, 4, 5, 5)), row = input(g, "row", F32(3, 8)), y;
+  y = NODE(g, "Mul", NO_ATTRS, NODE(g, "Exp", NO_ATTRS, x), number(g, 2));
+  output(g, "number", NODE(g, "Conv", ATTRS(PADS(1, 1, 1, 1)), y, WEIGHTS(g, 6, 4, 3, 3), WEIGHTS(g, 6)));
+  y = NODE(g, "Mul", NO_ATTRS, WEIGHTS(g, 4, 1, 1), x);
+  output(g, "channels", NODE(g, "Conv", NO_ATTRS, y, WEIGHTS(g, 6, 4, 1, 1)));
+  y = NODE(g, "Mul", NO_ATTRS, x, WEIGHTS(g, 1, 1, 1, 1));
+  output(g, "groups", NODE(g, "Conv", ATTRS(INT("group", 2)), y, WEIGHTS(g, 6, 2, 3, 3)));
+  output(g, "columns", NODE(g, "MatMul", NO_ATTRS, NODE(g, "Mul", NO_ATTRS, row, WEIGHTS(g, 8)), WEIGHTS(g, 8, 3)));
+  y = NODE(g, "Mul", NO_ATTRS, row, WEIGHTS(g, 1, 1));
+  output(g, "turned", NODE(g, "Gemm", ATTRS(INT("transB", 1)), y, WEIGHTS(g, 3, 8)));
+}
+static void scales_before(void **state) {
+  (void)state;
+  pass_check(build_scales_before, "Mul 0, mien.Conv 3, mien.Linear 2");
+}
+
+static void build_no_scales_before(mien__graph *g) {
+  mien_value x = input(g, "x", F32(2, 4, 5, 5)), row = input(g, "row", F32(1, 8)), y;
+  y = NODE(g, "Mul", NO_ATTRS, x, WEIGHTS(g, 4, 1, 1));
+  output(g, "groups", NODE(g, "Conv", ATTRS(INT("group", 2)), y, WEIGHTS(g, 6, 2, 3, 3)));
+  y = NODE(g, "Mul", NO_ATTRS, x, WEIGHTS(g, 5));
+  output(g, "across", NODE(g, "Conv", NO_ATTRS, y, WEIGHTS(g, 6, 4, 1, 1)));
+  y = NODE(g, "Mul", NO_ATTRS, row, WEIGHTS(g, 3, 8)); /* more rows than the input has */
+  output(g, "wider", NODE(g, "MatMul", NO_ATTRS, y, WEIGHTS(g, 8, 3)));
+  y = NODE(g, "Mul", NO_ATTRS, NODE(g, "Exp", NO_ATTRS, row), WEIGHTS(g, 8));
+  output(g, "read", y);
+  output(g, "elsewhere", NODE(g, "MatMul", NO_ATTRS, y, WEIGHTS(g, 8, 3)));
+}
+static void no_scales_before(void **state) {
+  (void)state;
+  pass_check(build_no_scales_before, "Mul 4, mien.Conv 2, mien.Linear 2");
+}
+
 /* ---------------------------------------------------------------- layout */
 
 static void build_layout(mien__graph *g) {
@@ -251,6 +312,7 @@ static void layout(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(linears),      cmocka_unit_test(no_linears),     cmocka_unit_test(no_bias),
+      cmocka_unit_test(merged_rows),  cmocka_unit_test(scales_before),  cmocka_unit_test(no_scales_before),
       cmocka_unit_test(activations),  cmocka_unit_test(no_activations), cmocka_unit_test(residuals),
       cmocka_unit_test(no_residuals), cmocka_unit_test(shared_weights), cmocka_unit_test(convs),
       cmocka_unit_test(norms),        cmocka_unit_test(no_norms),       cmocka_unit_test(pixels),
