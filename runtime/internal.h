@@ -161,6 +161,7 @@ typedef struct mien__scope {
   struct mien__threads *threads; /* NULL: the calling thread alone */
   struct mien_plan *plan;        /* shares packed constants; NULL: packed for this node only */
   mien_error *error;             /* of the call under way; NULL allowed */
+  bool packing;                  /* holds the lock on the plan's packings, which are filled later */
   atomic_int failed;             /* first failing thread writes error */
 } mien__scope;
 
@@ -319,6 +320,10 @@ void mien__plan_retain(struct mien_plan *plan);
 /* Bytes of all packings so far. */
 size_t mien__plan_packed_bytes(const struct mien_plan *plan);
 /* Packed memory of constant `data` under `kind`, made once by fill. Thread-safe. */
+/* Around the preparation of a session's nodes: meanwhile the lock is held and packings are noted; end fills them with the
+** session's threads when status is MIEN_OK, otherwise forgets them. Returns status or how filling failed. */
+void mien__plan_pack_begin(struct mien_plan *plan, mien__scope *scope);
+mien_status mien__plan_pack_end(struct mien_plan *plan, mien__scope *scope, mien_status status);
 mien_status mien__plan_packed(struct mien_plan *plan, mien_node *n, const void *data, const char *kind, size_t bytes,
                               mien_status (*fill)(mien_node *n, void *memory), const void **memory);
 

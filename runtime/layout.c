@@ -218,13 +218,19 @@ static mien_status plan_memory(const mien__program *p, mien__layout *l, mien_err
   return status;
 }
 
-static mien_status prepare_nodes(mien_session *s, mien__layout *l) {
+static mien_status prepare_each(const mien_session *s, mien__layout *l) {
   for (uint32_t i = 0; i < s->plan->program.instruction_count; i++) {
     mien_node *n = &l->nodes[i];
     if (l->skip[i]) continue;
     MIEN_TRY(mien__layout_failed(l, n, mien__node_prepare(n)));
     if (n->scratch_bytes > l->scratch_bytes) l->scratch_bytes = n->scratch_bytes;
   }
+  return MIEN_OK;
+}
+
+static mien_status prepare_nodes(mien_session *s, mien__layout *l) {
+  mien__plan_pack_begin(s->plan, &l->scope);
+  MIEN_TRY(mien__plan_pack_end(s->plan, &l->scope, prepare_each(s, l)));
   return mien__threads_reserve(s->threads, l->scratch_bytes, l->scope.error);
 }
 

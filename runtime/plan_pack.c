@@ -1,4 +1,5 @@
-/* Packed constants: made once a plan, shared by its sessions, freed with it. */
+/* Packed constants: made once a plan, shared by its sessions, freed with it. While a session prepares its nodes it holds the
+** lock and packings are only noted; then its threads fill them together. */
 #include "plan_format.h"
 
 #include <pthread.h>
@@ -7,6 +8,8 @@
 #include <unistd.h>
 
 #define BUCKETS 256
+#define HUGE_PAGE ((size_t)2 << 20)
+#define MOST_CHUNK ((size_t)16 << 20)
 
 typedef struct pack {
   struct pack *next;
@@ -14,11 +17,27 @@ typedef struct pack {
   char *kind;
   void *memory;
   size_t bytes;
+  /* until it is filled: */
+  struct pack *waiting;
+  mien_node *node;
+  mien_status (*fill)(mien_node *n, void *memory);
+  size_t packed_from; /* bytes of the constant */
 } pack;
+
+/* Packings lie one behind another, so that most of them are in huge pages: they are read from end to end on every run. */
+typedef struct chunk {
+  struct chunk *next;
+  void *base;
+  size_t total;
+  char *at, *end; /* what is free */
+} chunk;
 
 struct mien__packs {
   pthread_mutex_t mutex;
   size_t bytes;
+  chunk *chunks;
+  pack *waiting;
+  size_t waiting_count;
   pack *buckets[BUCKETS];
 };
 
@@ -35,9 +54,13 @@ void mien__packs_destroy(mien_env *env, struct mien__packs *packs) {
   for (int b = 0; b < BUCKETS; b++)
     for (pack *p = packs->buckets[b], *next; p; p = next) {
       next = p->next;
-      mien__free(env, p->memory);
       mien__free(env, p);
     }
+  for (chunk *c = packs->chunks, *next; c; c = next) {
+    next = c->next;
+    env->alloc(env->alloc_context, c->base, c->total, 0);
+    mien__free(env, c);
+  }
   pthread_mutex_destroy(&packs->mutex);
   mien__free(env, packs);
 }
@@ -63,10 +86,40 @@ static pack **pack_bucket(struct mien__packs *packs, const void *data) {
   return &packs->buckets[((uintptr_t)data >> 6) * UINT64_C(0x9E3779B97F4A7C15) >> 56];
 }
 
-static pack *pack_create(mien_env *env, const void *data, const char *kind, size_t bytes) {
+/* As large as what there is already, within limits, so that small plans stay small. */
+static chunk *chunk_create(mien_env *env, struct mien__packs *packs, size_t bytes) {
+  size_t size = packs->bytes < MOST_CHUNK ? packs->bytes : MOST_CHUNK, align = 64;
+  size = size < bytes ? bytes : size;
+  if (size >= 2 * HUGE_PAGE) align = HUGE_PAGE;
+  chunk *c = mien__alloc(env, sizeof *c);
+  if (c && mien__add(size, align - 1, &c->total)) c->base = env->alloc(env->alloc_context, NULL, 0, c->total);
+  if (!c || !c->base) {
+    mien__free(env, c);
+    return NULL;
+  }
+  c->at = (char *)c->base + (align - (uintptr_t)c->base % align) % align;
+  c->end = c->at + size;
+  if (align == HUGE_PAGE) (void)madvise(c->at, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* only an advice */
+  c->next = packs->chunks;
+  packs->chunks = c;
+  return c;
+}
+
+static void *pack_memory(mien_env *env, struct mien__packs *packs, size_t bytes) {
+  if (!mien__add(bytes, 63, &bytes)) return NULL;
+  bytes = bytes / 64 * 64;
+  chunk *c = packs->chunks;
+  if (!c || (size_t)(c->end - c->at) < bytes) c = chunk_create(env, packs, bytes);
+  if (!c) return NULL;
+  void *memory = c->at;
+  c->at += bytes;
+  return memory;
+}
+
+static pack *pack_create(mien_env *env, struct mien__packs *packs, const void *data, const char *kind, size_t bytes) {
   size_t length = strlen(kind) + 1;
   pack *p = mien__alloc(env, sizeof *p + length);
-  void *memory = p ? mien__alloc(env, bytes) : NULL;
+  void *memory = p ? pack_memory(env, packs, bytes) : NULL;
   if (!memory) {
     mien__free(env, p);
     return NULL;
@@ -88,34 +141,116 @@ static mien_status pack_privately(mien_node *n, size_t bytes, mien_status (*fill
   return MIEN_OK;
 }
 
+/* ---- noted while nodes are prepared, filled by all threads */
+
+static void pack_remove(mien_plan *plan, pack *p) {
+  pack **at = pack_bucket(plan->packs, p->data);
+  while (*at != p) at = &(*at)->next;
+  *at = p->next;
+  plan->packs->bytes -= p->bytes;
+  mien__free(plan->env, p);
+}
+
+static mien_status fill_packs(mien_node *n, void *arg, int64_t begin, int64_t end) {
+  (void)n;
+  pack **packs = arg;
+  for (int64_t i = begin; i < end; i++) {
+    pack *p = packs[i];
+    MIEN_TRY(p->fill(p->node, p->memory));
+    mien__plan_forget(p->node->scope->plan, p->data, p->packed_from);
+  }
+  return MIEN_OK;
+}
+
+static mien_status fill_waiting(mien_plan *plan, mien__threads *threads, mien_error *error) {
+  struct mien__packs *packs = plan->packs;
+  size_t bytes, count = 0;
+  if (packs->waiting_count == 0) return MIEN_OK;
+  if (!mien__mul(packs->waiting_count, sizeof(pack *), &bytes)) return MIEN_LIMIT;
+  pack **all = mien__alloc(plan->env, bytes);
+  if (!all) return mien__no_memory(error, bytes);
+  for (pack *p = packs->waiting; p; p = p->waiting) all[count++] = p;
+  mien_status status = mien__threads_begin(threads, error);
+  if (status == MIEN_OK) {
+    status = mien__threads_run(threads, NULL, (int64_t)count, 1e6, fill_packs, all);
+    mien__threads_rest(threads);
+  }
+  mien__free(plan->env, all);
+  return status;
+}
+
+void mien__plan_pack_begin(mien_plan *plan, mien__scope *scope) {
+  mien__packs_lock(plan->packs);
+  scope->packing = true;
+}
+
+mien_status mien__plan_pack_end(mien_plan *plan, mien__scope *scope, mien_status status) {
+  struct mien__packs *packs = plan->packs;
+  if (status == MIEN_OK) status = fill_waiting(plan, scope->threads, scope->error);
+  for (pack *p = packs->waiting, *next; p; p = next) {
+    next = p->waiting;
+    p->waiting = NULL;
+    p->node = NULL;
+    if (status != MIEN_OK) pack_remove(plan, p);
+  }
+  packs->waiting = NULL;
+  packs->waiting_count = 0;
+  scope->packing = false;
+  mien__packs_unlock(packs);
+  return status;
+}
+
+/* ---- one packing */
+
+static size_t constant_bytes(const mien_node *n, const void *data) {
+  size_t bytes = 0;
+  for (int i = 0; i < n->in_count; i++)
+    if (n->in[i] && n->in[i]->tensor.data == data) bytes = n->in[i]->tensor.bytes;
+  return bytes;
+}
+
+/* With the lock held. */
+static mien_status pack_find(mien_plan *plan, mien_node *n, const void *data, const char *kind, size_t bytes,
+                             mien_status (*fill)(mien_node *n, void *memory), const void **memory) {
+  struct mien__packs *packs = plan->packs;
+  pack **bucket = pack_bucket(packs, data), *p = *bucket;
+  while (p && (p->data != data || p->bytes != bytes || strcmp(p->kind, kind) != 0)) p = p->next;
+  if (p) {
+    *memory = p->memory;
+    return MIEN_OK;
+  }
+  p = pack_create(plan->env, packs, data, kind, bytes);
+  if (!p) return mien_fail(n, MIEN_NO_MEMORY, "cannot allocate %zu bytes for packed constants", bytes);
+  p->next = *bucket;
+  *bucket = p;
+  packs->bytes += bytes;
+  p->packed_from = constant_bytes(n, data);
+  if (n->scope->packing) {
+    p->node = n;
+    p->fill = fill;
+    p->waiting = packs->waiting;
+    packs->waiting = p;
+    packs->waiting_count++;
+  } else {
+    const mien_status status = fill(n, p->memory);
+    if (status != MIEN_OK) {
+      pack_remove(plan, p);
+      return status;
+    }
+    mien__plan_forget(plan, data, p->packed_from);
+  }
+  *memory = p->memory;
+  return MIEN_OK;
+}
+
 mien_status mien__plan_packed(mien_plan *plan, mien_node *n, const void *data, const char *kind, size_t bytes,
                               mien_status (*fill)(mien_node *n, void *memory), const void **memory) {
   uintptr_t at = (uintptr_t)data, start = (uintptr_t)plan->constants;
   if (at < start || at - start >= plan->section_bytes[MIEN__SECTION_CONSTANTS])
     return pack_privately(n, bytes, fill, memory);
-  struct mien__packs *packs = plan->packs;
-  size_t packed_from = 0; /* bytes of the constant */
-  for (int i = 0; i < n->in_count; i++)
-    if (n->in[i] && n->in[i]->tensor.data == data) packed_from = n->in[i]->tensor.bytes;
-  mien_status status = MIEN_OK;
-  mien__packs_lock(packs);
-  pack **bucket = pack_bucket(packs, data), *p = *bucket;
-  while (p && (p->data != data || p->bytes != bytes || strcmp(p->kind, kind) != 0)) p = p->next;
-  if (!p) {
-    p = pack_create(plan->env, data, kind, bytes);
-    status =
-        p ? fill(n, p->memory) : mien_fail(n, MIEN_NO_MEMORY, "cannot allocate %zu bytes for packed constants", bytes);
-    if (status == MIEN_OK) {
-      p->next = *bucket;
-      *bucket = p;
-      packs->bytes += bytes;
-      mien__plan_forget(plan, data, packed_from);
-    } else if (p) {
-      mien__free(plan->env, p->memory);
-      mien__free(plan->env, p);
-    }
-  }
-  if (status == MIEN_OK) *memory = p->memory;
-  mien__packs_unlock(packs);
+  const bool lock = !n->scope->packing; /* else a session that prepares its nodes holds it */
+  if (lock) mien__packs_lock(plan->packs);
+  const mien_status status = pack_find(plan, n, data, kind, bytes, fill, memory);
+  if (lock) mien__packs_unlock(plan->packs);
   return status;
 }
