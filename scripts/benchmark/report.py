@@ -54,6 +54,8 @@ def note(row: dict) -> str:
     if "failure" in row:
         return f"no figures: {row['failure'][:160]}"
     notes = [f"WRONG: {line}" for line in row["wrong"]]
+    if row["inexact"] and not row["wrong"]:
+        notes.append(f"less exact than {row['precision']} allows")
     if row["noisy"]:
         notes.append("noisy")
     return "; ".join(notes)
@@ -82,12 +84,13 @@ RATIOS = (("time of one run", "ratio", "median_ms", milliseconds, " ms"), ("star
 
 
 def ratios_text(results: dict, what: str, ratio: str, key: str, form: Callable[[float], str], unit: str) -> str:
-    """How many times mien's figure in the same precision each peer's is; ~ marks a noisy cell."""
+    """How many times mien's figure in the same precision each peer's is; ~ marks a noisy cell, * an engine that is less exact than its precision allows."""
     engines = [engine for engine in dict.fromkeys(e for cell in results["cells"] for e in cell["rows"]) if not engine.startswith("mien")]
     rows = []
     for cell in results["cells"]:
         mark = "~" if cell["noise"] else ""
-        found = [show(cell["rows"].get(engine, {}), ratio, lambda value: f"{mark}{value:.2f}") for engine in engines]
+        stars = {engine: "*" if cell["rows"].get(engine, {}).get("inexact") else "" for engine in engines}
+        found = [show(cell["rows"].get(engine, {}), ratio, lambda value: f"{mark}{value:.2f}") + stars[engine] for engine in engines]
         rows.append([cell_title(cell), show(cell["rows"].get("mien", {}), key, form), *found])
     return table([f"{what} / mien's", f"mien{unit}", *(title(e, results["engines"]) for e in engines)], rows)
 
@@ -137,7 +140,7 @@ def report(results: dict) -> str:
     if results.get("idle"):
         parts.append(idle_text(results["idle"], results["engines"]))
     if results["cells"]:
-        parts += ["### Ratios to mien in the same precision\n", *(ratios_text(results, *ratio) + "\n" for ratio in RATIOS), scaling_text(results)]
+        parts += ["### Ratios to mien in the same precision\n", "~ noisy, * less exact than the precision allows\n", *(ratios_text(results, *ratio) + "\n" for ratio in RATIOS), scaling_text(results)]
     return "\n".join(part for part in parts if part)
 
 

@@ -78,8 +78,8 @@ def changed(delta: float, index: int = 1) -> dict:
 
 def test_outputs_within_the_tolerance_pass():
     # the largest expected magnitude is 2: fp32 allows 2e-4
-    assert compare.compare(changed(1.5e-4), OUTPUT, "fp32")[1] == []
-    assert compare.compare(changed(0.05), OUTPUT, "bf16")[1] == []
+    assert compare.compare(changed(1.5e-4), OUTPUT, compare.EXACT["fp32"])[1] == []
+    assert compare.compare(changed(0.05), OUTPUT, compare.EXACT["bf16"])[1] == []
 
 
 @pytest.mark.parametrize("outputs, precision, said", [
@@ -92,16 +92,16 @@ def test_outputs_within_the_tolerance_pass():
     ({"other": OUTPUT["logits"]}, "fp32", "is missing"),
 ])
 def test_wrong_outputs_are_said(outputs, precision, said):
-    largest, wrong = compare.compare(outputs, OUTPUT, precision)
+    largest, wrong = compare.compare(outputs, OUTPUT, compare.EXACT[precision])
     assert len(wrong) == 1 and said in wrong[0]
     assert largest > 2e-4
 
 
 def test_the_reference_may_have_nan_and_infinity():
     odd = {"logits": np.array([[np.nan, np.inf, 1.0]], np.float32)}
-    assert compare.compare(odd, odd, "fp32") == (0.0, [])
-    assert compare.compare({"logits": np.array([[np.nan, -np.inf, 1.0]], np.float32)}, odd, "fp32")[1]
-    assert compare.compare({"logits": np.array([[0.0, np.inf, 1.0]], np.float32)}, odd, "fp32")[1]
+    assert compare.compare(odd, odd, 1e-4) == (0.0, [])
+    assert compare.compare({"logits": np.array([[np.nan, -np.inf, 1.0]], np.float32)}, odd, 1e-4)[1]
+    assert compare.compare({"logits": np.array([[0.0, np.inf, 1.0]], np.float32)}, odd, 1e-4)[1]
 
 
 def test_ratios_are_to_mien_in_the_same_precision():
@@ -114,7 +114,16 @@ def test_ratios_are_to_mien_in_the_same_precision():
 
 def test_a_round_that_is_wrong_once_is_wrong():
     attempt = rounds.Attempt({"mien": [record(), record(outputs=changed(0.5)), record()]})
-    assert figures.cell_rows(attempt, OUTPUT)["mien"]["wrong"] == ["output 'logits' differs by 0.5, allowed 0.0002 (fp32)"]
+    assert figures.cell_rows(attempt, OUTPUT)["mien"]["wrong"] == ["output 'logits' differs by 0.5, allowed 0.0002"]
+
+
+@pytest.mark.parametrize("engine, delta, inexact, wrong", [
+    ("mnn", 1e-4, False, False), ("mnn", 2e-3, True, False), ("mnn", 0.1, True, True), ("mien", 2e-3, True, True),
+    ("openvino-bf16", 0.05, False, False), ("openvino-bf16", 0.4, True, False), ("openvino-bf16", 0.9, True, True), ("mien-bf16", 0.4, True, True)])
+def test_a_peer_may_be_less_exact_which_is_said_and_mien_may_not(engine, delta, inexact, wrong):
+    row = figures.cell_rows(rounds.Attempt({engine: [record(), record(outputs=changed(delta))]}), OUTPUT)[engine]
+    assert (row["inexact"], bool(row["wrong"])) == (inexact, wrong)
+    assert ("less exact" in report.note(row), "WRONG" in report.note(row)) == (inexact and not wrong, wrong)
 
 
 def results(wrong_peer: str | None = None) -> dict:
