@@ -33,7 +33,7 @@ static const conv_case cases[] = {
     {2, 1, 3, 0, 1, {5, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
 };
 
-enum { WITH_TAIL = 1, LAST = 2, FUSED = 4, ACT_LAST = 8, WITH_PAD = 16 };
+enum { WITH_TAIL = 1, LAST = 2, FUSED = 4, ACT_LAST = 8, WITH_PAD = 16, ONCE = 32 /* on the caller alone */ };
 
 static const char *const acts[] = {"",        "Relu", "LeakyRelu", "PRelu", "Clip",
                                    "Sigmoid", "Tanh", "Gelu",      "Silu",  "HardSwish"};
@@ -103,16 +103,26 @@ static void conv_one(mien_env *env, const conv_case *k, int flags, const char *a
     while (c.in_count < 6) op_absent(&c);
     r.pad = isa_in(&c, 1, OP_DIMS(k->c), &seed);
   }
-  double *want = calloc((size_t)(k->n * k->m * r.out[0] * r.out[1] * r.out[2]) + 1, sizeof *want);
+  const int64_t count = k->n * k->m * r.out[0] * r.out[1] * r.out[2];
+  double *want = calloc((size_t)count + 1, sizeof *want), largest = 0;
   assert_non_null(want);
+  if (k->rank == 2 && k->kernel[0] == 3 && k->kernel[1] == 3) {
+    /* Winograd's method may run: its errors are those of the map's largest sum, as in test_winograd.c. */
+    const reference_tail none = {.act = ""};
+    reference_conv_run(&r, &none, want);
+    for (int64_t i = 0; i < count; i++) largest = fmax(largest, fabs(want[i]));
+  }
   reference_conv_run(&r, &tail, want);
   /* Constant weights may take another algorithm than computed ones. */
   for (int variable = 0; variable < 2; variable++) {
     c.variable[1] = variable;
-    isa_run_all(env, &c, -1);
+    if (flags & ONCE)
+      op_run_ok(env, &c);
+    else
+      isa_run_all(env, &c, -1);
     assert_int_equal(c.out[0].type.rank, k->rank + 2);
     for (int d = 0; d < k->rank + 2; d++) assert_int_equal(c.out[0].type.dim[d], y[d]);
-    op_expect(&c.out[0], want, mien_count(&c.out[0].type), 2e-5, 2e-6);
+    op_expect(&c.out[0], want, count, 2e-5 + 1e-5 * largest, 2e-6);
   }
   free(want);
   op_free(&c);
@@ -139,6 +149,62 @@ static void conv_tails_body(mien_env *env) {
 static void test_plain(void **state) { (void)state, isa_each(conv_plain_body); }
 static void test_fused(void **state) { (void)state, isa_each(conv_fused_body); }
 static void test_tails(void **state) { (void)state, isa_each(conv_tails_body); }
+
+/* Every small window on every small line: stride, dilation, and pads of either side up to past the window. */
+static void conv_windows_body(mien_env *env) {
+  for (int64_t kernel = 1; kernel <= 4; kernel++)
+    for (int64_t i = 0; i < 9 * 3 * 3 * 5 * 5; i++) {
+      conv_case k = {1, 1, 2, 3, 1, {1 + i % 9}, {kernel}, {1 + i / 9 % 3}, {1 + i / 27 % 3}, {i / 81 % 5}, {i / 405}};
+      if (k.in[0] + k.before[0] + k.after[0] < (kernel - 1) * k.dilation[0] + 1) continue;
+      conv_one(env, &k, ONCE, "");
+      conv_one(env, &k, ONCE | FUSED | LAST | WITH_PAD, "");
+    }
+}
+static void test_windows(void **state) { (void)state, isa_each(conv_windows_body); }
+
+/* Every number of channels on either side, every size of a map. */
+static void conv_channels_body(mien_env *env) {
+  for (int64_t i = 1; i <= 67; i++)
+    for (int64_t kernel = 1; kernel <= 3; kernel += 2) {
+      const int64_t pad = kernel / 2, size = 1 + i % 33;
+      const conv_case k = {2,      1,          i,         68 - i, 1, {4, size}, {kernel, kernel}, {1, 1 + i % 3},
+                           {1, 1}, {pad, pad}, {pad, pad}};
+      conv_one(env, &k, ONCE, "");
+      conv_one(env, &k, ONCE | FUSED | LAST | WITH_TAIL, acts[i % 10]);
+      const conv_case depthwise = {2,      1,          i,         i, i, {size, 3}, {kernel, kernel}, {1 + i % 3, 1},
+                                   {1, 1}, {pad, pad}, {pad, pad}};
+      conv_one(env, &depthwise, ONCE, "");
+      conv_one(env, &depthwise, ONCE | FUSED | LAST | WITH_TAIL, acts[i % 10]);
+    }
+}
+static void test_channels(void **state) { (void)state, isa_each(conv_channels_body); }
+
+/* Any of it together. The seed is fixed: a failure comes again. */
+static void conv_random_body(mien_env *env) {
+  uint64_t seed = 1;
+#define PICK(low, high) ((int64_t)op_random(&seed, (low), (high) + 1))
+  for (int done = 0; done < 150;) {
+    conv_case k = {.rank = (int)PICK(1, 3), .n = PICK(0, 3)};
+    const int64_t channels[2] = {PICK(1, 67), PICK(1, 67)}, groups = PICK(1, 5), shape = PICK(0, 3);
+    k.group = shape == 0 ? groups : shape == 1 ? channels[0] : 1;
+    k.c = shape == 0 ? k.group * (1 + channels[0] / k.group) : channels[0];
+    k.m = shape == 0 ? k.group * (1 + channels[1] / k.group) : shape == 1 ? k.c * PICK(1, 2) : channels[1];
+    double work = (double)(k.c / k.group * k.m) * (double)(k.n + 1);
+    bool fits = true;
+    for (int d = 0; d < k.rank; d++) {
+      k.in[d] = PICK(1, 33), k.kernel[d] = PICK(1, 5), k.stride[d] = PICK(1, 3), k.dilation[d] = PICK(1, 3);
+      k.before[d] = PICK(0, k.kernel[d]), k.after[d] = PICK(0, k.kernel[d]);
+      fits &= k.in[d] + k.before[d] + k.after[d] >= (k.kernel[d] - 1) * k.dilation[d] + 1;
+      work *= (double)((k.in[d] + k.before[d] + k.after[d]) / k.stride[d] * k.kernel[d]);
+    }
+    if (!fits || work > 2e6) continue; /* the reference is slow */
+    const int flags = (int)PICK(0, 31);
+    conv_one(env, &k, flags & FUSED ? flags : 0, acts[done % 10]);
+    done++;
+  }
+#undef PICK
+}
+static void test_random(void **state) { (void)state, isa_each(conv_random_body); }
 
 /* A batch computes each image as it would alone. */
 static void conv_batch_body(mien_env *env) {
@@ -243,6 +309,9 @@ int main(void) {
       cmocka_unit_test(test_plain),
       cmocka_unit_test(test_fused),
       cmocka_unit_test(test_tails),
+      cmocka_unit_test(test_windows),
+      cmocka_unit_test(test_channels),
+      cmocka_unit_test(test_random),
       cmocka_unit_test(test_batch),
       cmocka_unit_test_setup_teardown(test_types, op_env_setup, op_env_teardown),
       cmocka_unit_test_setup_teardown(test_refused, op_env_setup, op_env_teardown),
