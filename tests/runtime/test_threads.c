@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -414,6 +415,7 @@ static void refused_threads_are_an_error(void **state) {
     alarm(20);
     struct rlimit space = {(rlim_t)256 << 20, (rlim_t)256 << 20}; /* each thread maps 8 MiB of stack */
     if (setrlimit(RLIMIT_AS, &space) != 0) _exit(2);
+    if (mmap(NULL, (size_t)1 << 30, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED) _exit(77);
     mien__threads *threads = NULL;
     mien_error error = {0};
     mien_status status = mien__threads_create(env, 500, &threads, &error);
@@ -421,7 +423,9 @@ static void refused_threads_are_an_error(void **state) {
   }
   int status;
   assert_int_equal(waitpid(child, &status, 0), child);
-  assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  assert_true(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 77) skip(); /* emulators of user programs keep no such limit */
+  assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 int main(void) {
