@@ -3,15 +3,17 @@
 ** symbols when they come from shape arithmetic. */
 #include "ops/shape.h"
 
-/* What is left for -1: the input's dimensions over the output's others. Equal symbols cancel and numbers divide first, so
-** that [N,784,64] over [-1,7,7,64] is 16*N and not a quotient. */
-static mien_status reshape_rest(mien_node *n, const mien_type *x, const mien_type *y, int hole, int64_t *rest) {
+/* What is left for -1: the input's dimensions over the output's others. Dimensions that were copied, and equal symbols, cancel
+** and numbers divide first, so that [N,784,64] over [-1,7,7,64] is 16*N and not a quotient, and what is left beside a copied
+** dimension of 0 is what it is beside any other. */
+static mien_status reshape_rest(mien_node *n, const mien_type *x, const mien_type *y, const bool *copied, int hole,
+                                int64_t *rest) {
   int64_t number_in = 1, number_out = 1, symbols_in = 1, symbols_out = 1;
   bool used[MIEN_MAX_RANK] = {false};
-  for (int i = 0; i < x->rank; i++)
-    if (!mien_is_symbol(x->dim[i])) number_in = mien_dim(n, '*', number_in, x->dim[i]);
+  for (int i = 0; i < y->rank; i++)
+    if (copied[i]) used[i] = true;
   for (int i = 0; i < y->rank; i++) {
-    if (i == hole) continue;
+    if (i == hole || copied[i]) continue;
     if (!mien_is_symbol(y->dim[i])) {
       number_out = mien_dim(n, '*', number_out, y->dim[i]);
       continue;
@@ -23,8 +25,11 @@ static mien_status reshape_rest(mien_node *n, const mien_type *x, const mien_typ
     else
       symbols_out = mien_dim(n, '*', symbols_out, y->dim[i]);
   }
-  for (int k = 0; k < x->rank; k++)
-    if (mien_is_symbol(x->dim[k]) && !used[k]) symbols_in = mien_dim(n, '*', symbols_in, x->dim[k]);
+  for (int k = 0; k < x->rank; k++) {
+    if (used[k]) continue;
+    int64_t *factor = mien_is_symbol(x->dim[k]) ? &symbols_in : &number_in;
+    *factor = mien_dim(n, '*', *factor, x->dim[k]);
+  }
   if (number_out == 0)
     return mien_fail(n, MIEN_INVALID_MODEL, "shape has -1 beside a dimension of 0: what is left is not defined");
   int64_t above = mien_dim(n, '*', number_in, symbols_in), below = mien_dim(n, '*', number_out, symbols_out);
@@ -47,9 +52,11 @@ static mien_status reshape_to(mien_node *n, const shape_list *shape, bool allowz
   const mien_type *x = &mien_in(n, 0)->type;
   mien_type y = shape_type(x->dtype, (int)shape->count);
   int hole = -1;
+  bool copied[MIEN_MAX_RANK] = {false};
   for (int i = 0; i < y.rank; i++) {
     int64_t d = shape->value[i];
-    if (d == 0 && !allowzero) {
+    copied[i] = d == 0 && !allowzero;
+    if (copied[i]) {
       if (i >= x->rank)
         return mien_fail(n, MIEN_INVALID_MODEL, "shape[%d] is 0, the input has rank %d", i, (int)x->rank);
       d = x->dim[i];
@@ -62,7 +69,7 @@ static mien_status reshape_to(mien_node *n, const shape_list *shape, bool allowz
     }
     y.dim[i] = d;
   }
-  if (hole >= 0) MIEN_TRY(reshape_rest(n, x, &y, hole, &y.dim[hole]));
+  if (hole >= 0) MIEN_TRY(reshape_rest(n, x, &y, copied, hole, &y.dim[hole]));
   MIEN_TRY(reshape_check(n, x, &y));
   return mien_set_type(n, 0, &y);
 }

@@ -124,6 +124,10 @@ static const row rows[] = {
     {"Reshape", 13, 2, {2, 3}, {{3, {2, 3, 0}, false}}, 1, -2, {0}},
     {"Reshape", 13, 2, {2, 3}, {{2, {-2, 3}, false}}, 1, -2, {0}},
     {"Reshape", 13, 2, {0, 3}, {{2, {-1, 0}, false}}, 1, 2, {0, 3}},
+    /* A copied 0 cancels: what is left is what it is for any other size. Explicit ones (allowzero) leave nothing to say. */
+    {"Reshape", 13, 3, {0, 6, 4}, {{3, {0, -1, 8}, false}}, 1, 3, {0, 3, 8}},
+    {"Reshape", 13, 3, {0, 0, 10}, {{4, {0, 1, -1, 10}, false}}, 1, 4, {0, 1, 0, 10}},
+    {"Reshape", 13, 3, {0, 6, 4}, {{3, {0, -1, 5}, false}}, 1, -2, {0}},
     {"Squeeze", 13, 4, {1, N, 1, 3}, {{2, {0, -2}, false}}, 1, 2, {N, 3}},
     {"Squeeze", 13, 3, {1, 2, 1}, {{-1, {0}, false}}, 1, 1, {2}},
     {"Squeeze", 13, 2, {1, N}, {{-1, {0}, false}}, 1, -1, {0}},
