@@ -414,6 +414,21 @@ static void models_that_cannot_run(void **state) {
   assert_int_not_equal(access(test_path("out.plan"), F_OK), 0);
 }
 
+/* A model whose open dimension is meant for one size, which no trial guesses: a plan without golden values. */
+static void open_sizes_that_nobody_guesses(void **state) {
+  (void)state;
+  wire graph = {0}, shape = onnx_tensor("s", MIEN_I64, "2");
+  wire_bytes(&shape, 7, "\x07\x02", 2);
+  wire_message(&graph, 5, shape);
+  wire_message(&graph, 11, onnx_value("x", MIEN_F32, "N,2"));
+  wire_message(&graph, 12, onnx_value("y", MIEN_F32, "7,2"));
+  wire_message(&graph, 1, onnx_node("Reshape", "r", "x,s", "y"));
+  mien_convert_report report;
+  converts(onnx_model(graph), NULL, &report);
+  assert_non_null(strstr(report.text, "golden     none: node 'r' (Reshape-"));
+  mien_convert_report_free(env, &report);
+}
+
 /* Random scales are below zero: no golden values, but a plan. Divisors of zero: other seeds are taken. */
 static void inputs_hard_to_make_up(void **state) {
   (void)state;
@@ -551,6 +566,7 @@ int main(void) {
       cmocka_unit_test(failures_leave_nothing),
       cmocka_unit_test(models_that_no_seed_runs),
       cmocka_unit_test(models_that_cannot_run),
+      cmocka_unit_test(open_sizes_that_nobody_guesses),
       cmocka_unit_test(inputs_hard_to_make_up),
       cmocka_unit_test(sizes_hard_to_make_up),
       cmocka_unit_test(zero_sizes_and_scalars),
