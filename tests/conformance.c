@@ -1,7 +1,10 @@
 /* conformance.c -- runs folders in ONNX backend-test layout: DIR/test_NAME/model.onnx with test_data_set_N/input_M.pb and
 ** output_M.pb, each test in a process of its own.
 **
-**   conformance [--expect FILE] [--write FILE] [--only TEXT] [--atol A] [--rtol R] [--verbose] DIR...
+**   conformance [--expect FILE] [--write FILE] [--only TEXT] [--atol A] [--rtol R] [--threads N] [--verbose] DIR...
+**
+** All data sets of a test run in one session, the first once more at the end; with --threads in one session for each number of
+** threads from 1 to N, whose results must agree to the bit.
 **
 ** What must happen to a test follows from the operator table: where it has every operator of the model, at its version and
 ** for the types that the model declares, the test must pass; otherwise it must be refused as unsupported. FILE lists the
@@ -34,6 +37,7 @@ typedef struct result {
 } result;
 
 #define MAX_PORTS 64
+#define MAX_THREADS 16
 #define TEST_SECONDS 120
 
 /* ---------------------------------------------------------------- what the table says about a model */
@@ -199,34 +203,65 @@ static bool plan_has_input(const mien_plan *plan, const char *name) {
   return false;
 }
 
-static mien_status run_set(mien_env *env, mien_plan *plan, mien_session *session, const Mien__Onnx__GraphProto *g,
-                           const char *set, mien_error *error) {
-  mien_binding in[MAX_PORTS] = {0}, out[MAX_PORTS] = {0};
-  size_t in_count = 0, out_count = mien_plan_output_count(plan);
+static int threads = 1;
+
+static mien_status read_inputs(mien_env *env, mien_plan *plan, const Mien__Onnx__GraphProto *g, const char *set,
+                               mien_binding *in, size_t *count, mien_error *error) {
   char path[1200];
-  mien_status status = MIEN_OK;
-  if (g->n_input > MAX_PORTS || out_count > MAX_PORTS) return mien__fail(error, MIEN_LIMIT, "too many ports");
-  for (size_t i = 0; status == MIEN_OK && i < g->n_input; i++) {
+  if (g->n_input > MAX_PORTS) return mien__fail(error, MIEN_LIMIT, "too many ports");
+  for (size_t i = 0; i < g->n_input; i++) {
     if (!plan_has_input(plan, g->input[i]->name)) continue; /* nobody reads it */
     snprintf(path, sizeof path, "%s/input_%zu.pb", set, i);
     if (access(path, R_OK) != 0) continue; /* has an initializer */
-    in[in_count].name = g->input[i]->name;
-    status = mien_tensor_proto_read(env, path, &in[in_count].tensor, error);
-    if (status == MIEN_OK) in_count++;
+    in[*count].name = g->input[i]->name;
+    MIEN_TRY(mien_tensor_proto_read(env, path, &in[*count].tensor, error));
+    (*count)++;
   }
-  for (size_t i = 0; status == MIEN_OK && i < out_count; i++) {
-    mien_port port;
-    status = mien_plan_output(plan, i, &port);
-    out[i].name = port.name;
-  }
-  if (status == MIEN_OK) status = mien_session_run(session, in, in_count, out, out_count, error);
-  for (size_t i = 0; status == MIEN_OK && i < out_count; i++) {
+  return MIEN_OK;
+}
+
+static mien_status compare_outputs(mien_env *env, const mien_binding *out, size_t count, const char *set,
+                                   mien_error *error) {
+  mien_status status = MIEN_OK;
+  char path[1200];
+  for (size_t i = 0; status == MIEN_OK && i < count; i++) {
     mien_tensor want;
     snprintf(path, sizeof path, "%s/output_%zu.pb", set, i);
-    status = mien_tensor_proto_read(env, path, &want, error);
-    if (status != MIEN_OK) break;
+    MIEN_TRY(mien_tensor_proto_read(env, path, &want, error));
     status = compare(&want, &out[i].tensor, out[i].name, error);
     mien_tensor_clear(env, &want);
+  }
+  return status;
+}
+
+/* Memory of two sessions; strings are compared with what is expected alone. */
+static mien_status same_bits(const mien_binding *a, const mien_binding *b, size_t count, int with, mien_error *error) {
+  for (size_t i = 0; i < count; i++) {
+    if (a[i].tensor.type.dtype == MIEN_STRING) continue;
+    const size_t bytes = (size_t)mien_count(&a[i].tensor.type) * mien_dtype_size(a[i].tensor.type.dtype);
+    if (bytes && memcmp(a[i].tensor.data, b[i].tensor.data, bytes) != 0)
+      return mien__fail(error, MIEN_MISMATCH, "output %s has other bits with %d threads than with one", a[i].name,
+                        with);
+  }
+  return MIEN_OK;
+}
+
+static mien_status run_set(mien_env *env, mien_plan *plan, mien_session *const *sessions,
+                           const Mien__Onnx__GraphProto *g, const char *set, mien_error *error) {
+  static mien_binding out[MAX_THREADS][MAX_PORTS];
+  mien_binding in[MAX_PORTS] = {0};
+  size_t in_count = 0, out_count = mien_plan_output_count(plan);
+  if (out_count > MAX_PORTS) return mien__fail(error, MIEN_LIMIT, "too many ports");
+  mien_status status = read_inputs(env, plan, g, set, in, &in_count, error);
+  for (int t = 0; status == MIEN_OK && t < threads; t++) {
+    for (size_t i = 0; status == MIEN_OK && i < out_count; i++) {
+      mien_port port;
+      status = mien_plan_output(plan, i, &port);
+      out[t][i] = (mien_binding){.name = port.name};
+    }
+    if (status == MIEN_OK) status = mien_session_run(sessions[t], in, in_count, out[t], out_count, error);
+    if (status == MIEN_OK) status = compare_outputs(env, out[t], out_count, set, error);
+    if (status == MIEN_OK) status = same_bits(out[0], out[t], out_count, t + 1, error);
   }
   for (size_t i = 0; i < in_count; i++) mien_tensor_clear(env, &in[i].tensor);
   return status;
@@ -234,16 +269,20 @@ static mien_status run_set(mien_env *env, mien_plan *plan, mien_session *session
 
 static mien_status run_sets(mien_env *env, mien_plan *plan, const Mien__Onnx__GraphProto *g, const char *directory,
                             mien_error *error) {
-  mien_session *session = NULL;
+  mien_session *sessions[MAX_THREADS] = {NULL};
   char set[1100];
   int sets = 0;
-  mien_status status = mien_session_create(plan, &(mien_session_options){.threads = 1}, &session, error);
+  mien_status status = MIEN_OK;
+  for (int t = 0; status == MIEN_OK && t < threads; t++)
+    status = mien_session_create(plan, &(mien_session_options){.threads = t + 1}, &sessions[t], error);
   for (; status == MIEN_OK; sets++) {
     snprintf(set, sizeof set, "%s/test_data_set_%d", directory, sets);
     if (access(set, R_OK) != 0) break;
-    status = run_set(env, plan, session, g, set, error);
+    status = run_set(env, plan, sessions, g, set, error);
   }
-  mien_session_destroy(session);
+  snprintf(set, sizeof set, "%s/test_data_set_0", directory);
+  if (status == MIEN_OK && sets > 1) status = run_set(env, plan, sessions, g, set, error);
+  for (int t = 0; t < threads; t++) mien_session_destroy(sessions[t]);
   if (status == MIEN_OK && sets == 0) status = mien__fail(error, MIEN_IO, "there is no test_data_set_0");
   return status;
 }
@@ -437,8 +476,10 @@ static int report(totals *t, const expectations *e, const options *o) {
 }
 
 static int usage(void) {
-  fputs("usage: conformance [--expect FILE] [--write FILE] [--only TEXT] [--atol A] [--rtol R] [--verbose] DIR...\n",
-        stderr);
+  fputs(
+      "usage: conformance [--expect FILE] [--write FILE] [--only TEXT] [--atol A] [--rtol R] [--threads N] [--verbose] "
+      "DIR...\n",
+      stderr);
   return 2;
 }
 
@@ -463,10 +504,12 @@ int main(int argc, char **argv) {
       absolute = strtod(argv[++first], NULL);
     else if (strcmp(argv[first], "--rtol") == 0 && more)
       relative = strtod(argv[++first], NULL);
+    else if (strcmp(argv[first], "--threads") == 0 && more)
+      threads = atoi(argv[++first]);
     else
       return usage();
   }
-  if (first == argc) return usage();
+  if (first == argc || threads < 1 || threads > MAX_THREADS) return usage();
   if (o.expect && !read_expectations(o.expect, &e)) {
     fprintf(stderr, "conformance: cannot read %s\n", o.expect);
     return 2;
