@@ -20,6 +20,9 @@ typedef struct product {
   int64_t chunk, chunks, panels;
   const float *packed; /* NULL: B is not constant */
   size_t packed_each;  /* floats a matrix */
+  /* W of bfloat16: pairs of k, the floats that hold a row of them, rows that are converted at once, where in scratch they begin. */
+  int64_t pairs, pairs_row, rows_once;
+  size_t pairs_at;
   char kind[96], kernel[48];
 } product;
 
@@ -180,6 +183,103 @@ static inline void product_run_f32(mien_node *n, const mien_epilogue *e, int64_t
     product_run_packed(n, p, a, mien_out(n, 0)->data, e, begin, end);
   else
     product_run_fresh(n, p, a, mien_in(n, 1)->data, mien_out(n, 0)->data, e, begin, end);
+}
+
+/* ---- right operands of bfloat16, for one matrix and rows one after another: all threads round some rows of A into the
+** caller's scratch, then multiply them */
+
+enum { PRODUCT_ONCE = 2 * 1024 * 1024 }; /* bytes of rounded rows */
+
+static inline mien_status product_fill_bf16(mien_node *n, void *memory) {
+  const product *p = mien_state(n);
+  mien_math_of(n)->gemm_bf16_pack(p->k, p->n, mien_in(n, 1)->data, p->b_row, p->b_col, memory);
+  return MIEN_OK;
+}
+
+static inline mien_status product_prepare_bf16(mien_node *n) {
+  static const float nothing[1];
+  product *p = mien_state(n);
+  const mien_math *math = mien_math_of(n);
+  if (!mien_is_constant(n, 1))
+    return mien_fail(n, MIEN_UNSUPPORTED, "input W is computed and of bfloat16, expected a constant or float32");
+  product_split(n, p);
+  p->pairs = product_ceil(p->k, 2);
+  p->pairs_row = (product_ceil(p->pairs, 16) | 1) * 16; /* rows on different sets of the first-level cache */
+  const size_t bytes = math->gemm_pack_bytes(p->pairs, p->n);
+  if (bytes == SIZE_MAX || p->pairs_row > INT32_MAX)
+    return mien_fail(n, MIEN_LIMIT, "the right operand is too large to pack");
+  p->packed = nothing;
+  if (bytes > 0) {
+    const void *packed;
+    snprintf(p->kind, sizeof p->kind, "product bf16 %lldx%lld%s", (long long)p->k, (long long)p->n,
+             p->b_col == 1 ? "" : " transposed");
+    MIEN_TRY(mien_packed(n, 1, p->kind, bytes, product_fill_bf16, &packed));
+    p->packed = packed;
+  }
+  const int64_t row_bytes = p->pairs_row * (int64_t)sizeof(float), least = math->gemm_rows * mien_threads(n);
+  const int64_t fit = PRODUCT_ONCE / row_bytes > least ? PRODUCT_ONCE / row_bytes : least;
+  p->rows_once = p->m < fit ? p->m : fit;
+  p->pairs_at = ((size_t)p->rows_once * sizeof(float *) + 63) / 64 * 64;
+  MIEN_TRY(mien_scratch(n, p->pairs_at + (size_t)p->rows_once * (size_t)row_bytes));
+  mien_work(n, p->m > 0 && p->n > 0, product_flops(p) / 100);
+  snprintf(p->kernel, sizeof p->kernel, "gemm bf16 %lldx%lld", (long long)math->gemm_rows,
+           (long long)math->gemm_columns);
+  mien_note(n, product_flops(p), p->kernel);
+  return MIEN_OK;
+}
+
+typedef struct product_rounded {
+  const product *p;
+  const mien_epilogue *e;
+  int64_t row, rows, chunk;
+  const float **table; /* rounded rows */
+  char *pairs;
+} product_rounded;
+
+/* Items: rows. */
+static inline mien_status product_round(mien_node *n, void *arg, int64_t begin, int64_t end) {
+  const product_rounded *r = arg;
+  const product *p = r->p;
+  const float *a = mien_in(n, 0)->data;
+  for (int64_t i = begin; i < end; i++) {
+    void *to = r->pairs + (size_t)i * (size_t)p->pairs_row * sizeof(float);
+    mien_math_of(n)->to_bf16(a + (r->row + i) * p->a_row, p->k, to);
+    r->table[i] = to;
+  }
+  return MIEN_OK;
+}
+
+/* Items: (chunk, panel), neighbouring panels together. */
+static inline mien_status product_rounded_part(mien_node *n, void *arg, int64_t begin, int64_t end) {
+  const product_rounded *r = arg;
+  const product *p = r->p;
+  const int64_t width = mien_math_of(n)->gemm_columns;
+  for (int64_t item = begin; item < end;) {
+    const int64_t panel = item % p->panels, first = item / p->panels * r->chunk;
+    const int64_t take = end - item < p->panels - panel ? end - item : p->panels - panel;
+    const int64_t rows = r->rows - first < r->chunk ? r->rows - first : r->chunk, row = r->row + first;
+    const int64_t n0 = panel * width, n1 = (panel + take) * width;
+    const mien_pieces a = {.rows = r->table + first, .stride = 0, .count = 1, .length = p->pairs, .step = 1};
+    const mien_epilogue part = epilogue_at(r->e, row, 0);
+    mien_math_of(n)->gemm_bf16(rows, p->n, &a, p->packed, (float *)mien_out(n, 0)->data + row * p->n, p->n, 1, n0,
+                               n1 < p->n ? n1 : p->n, &part);
+    item += take;
+  }
+  return MIEN_OK;
+}
+
+static inline mien_status product_run_bf16(mien_node *n, const mien_epilogue *e) {
+  const product *p = mien_state(n);
+  char *scratch = mien_scratch_of(n);
+  product_rounded r = {.p = p, .e = e, .table = (void *)scratch, .pairs = scratch + p->pairs_at};
+  for (; r.row < p->m; r.row += r.rows) {
+    r.rows = p->m - r.row < p->rows_once ? p->m - r.row : p->rows_once;
+    r.chunk = p->chunk < r.rows ? p->chunk : r.rows;
+    MIEN_TRY(mien_parallel(n, r.rows, (double)p->k / 8, product_round, &r));
+    const double flops = 2.0 * (double)p->k * (double)mien_math_of(n)->gemm_columns * (double)r.chunk;
+    MIEN_TRY(mien_parallel(n, product_ceil(r.rows, r.chunk) * p->panels, flops / 100 + 50, product_rounded_part, &r));
+  }
+  return MIEN_OK;
 }
 
 /* ---- other types: one item is one row of C, summed over k in ascending order in type C */

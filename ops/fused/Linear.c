@@ -1,4 +1,5 @@
-/* mien.Linear: Y = epilogue(X W), X [..., K], W [K, N] (trans_w: [N, K]), Y [..., N]. fp32.  mien 1. */
+/* mien.Linear: Y = epilogue(X W), X [..., K], W [K, N] (trans_w: [N, K]), Y [..., N]. fp32; W of bfloat16 (a constant): X is
+** rounded to bfloat16, products are summed in fp32.  mien 1. */
 #include "ops/product.h"
 
 static mien_status linear_infer(mien_node *n) {
@@ -29,13 +30,14 @@ static mien_status linear_prepare(mien_node *n) {
   p->a_col = 1;
   p->b_row = trans ? 1 : p->n;
   p->b_col = trans ? p->k : 1;
-  return product_prepare_f32(n);
+  return w->dtype == MIEN_BF16 ? product_prepare_bf16(n) : product_prepare_f32(n);
 }
 
 static mien_status linear_run(mien_node *n, int64_t begin, int64_t end) {
   const product *p = mien_state(n);
   mien_epilogue e = epilogue_read(n);
   e.residual_stride = p->n;
+  if (mien_in(n, 1)->type.dtype == MIEN_BF16) return product_run_bf16(n, &e);
   product_run_f32(n, &e, begin, end);
   return MIEN_OK;
 }
@@ -47,7 +49,7 @@ const mien_op mien_ops_fused_Linear[] = {
     {.domain = "mien",
      .name = "Linear",
      .since = 1,
-     .signature = "X:T, W:T, B:T?, S:T?, G:T?, R:T? -> Y:T",
+     .signature = "X:T, W:W{f32,bf16}, B:T?, S:T?, G:T?, R:T? -> Y:T",
      .attrs = linear_attrs,
      .kernels = linear_kernels,
      .state = sizeof(product),

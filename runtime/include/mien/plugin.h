@@ -170,6 +170,15 @@ typedef struct mien_math {
   /* `rounds` rounds of independent fused multiply-adds in registers: the most that this instruction set does. Gives the operations
   ** done (a multiply-add is two) and, so that they are done, their sum. */
   double (*peak)(int64_t rounds, float *sum);
+  /* Products of bfloat16, summed in fp32: for each pair of k the product of the odd one, then of the even one, is added and rounded to
+  ** nearest even, subnormals being zero, with the same bits on every instruction set. to_bf16 rounds x[0..count) to nearest even,
+  ** subnormals to zero, and appends a zero where count is odd. gemm_bf16_pack packs B[k, n] of bfloat16 into
+  ** gemm_pack_bytes(ceil(k / 2), n) bytes. gemm_bf16 is gemm_pieces where an element of A is such a pair: rows[] point at what
+  ** to_bf16 wrote, length counts pairs, step is 1; B is packed piece by piece, panel by panel. */
+  void (*to_bf16)(const float *x, int64_t count, uint16_t *y);
+  void (*gemm_bf16_pack)(int64_t k, int64_t n, const uint16_t *b, int64_t row_stride, int64_t col_stride, void *packed);
+  void (*gemm_bf16)(int64_t m, int64_t n, const mien_pieces *a, const void *packed, float *c, int64_t c_row,
+                    int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e);
 } mien_math;
 
 /* Services for operators. `size` says how much of the table this host has. */
