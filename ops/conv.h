@@ -525,7 +525,7 @@ static inline mien_status conv_prepare_as(mien_node *n, conv_state *s, const con
     const void *packed;
     snprintf(s->kind, sizeof s->kind, "conv %s %lldx%lldx%lldx%lld", algorithm->name, (long long)p->group,
              (long long)p->out_each, (long long)p->in_each, (long long)p->taps);
-    MIEN_TRY(mien_packed(n, 1, s->kind, bytes, algorithm->fill, &packed));
+    MIEN_TRY(mien_packed_later(n, 1, s->kind, bytes, algorithm->fill, &packed));
     s->packed = packed;
   }
   MIEN_TRY(algorithm->prepare(n, s));

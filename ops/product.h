@@ -107,7 +107,7 @@ static inline mien_status product_prepare_f32(mien_node *n) {
     /* Equal constants of other shapes may be stored once: the name says all that the packing depends on. */
     snprintf(p->kind, sizeof p->kind, "product %lldx%lldx%lld%s", (long long)p->b_count, (long long)p->k,
              (long long)p->n, p->b_col == 1 ? "" : " transposed");
-    MIEN_TRY(mien_packed(n, 1, p->kind, bytes, product_fill, &packed));
+    MIEN_TRY(mien_packed_later(n, 1, p->kind, bytes, product_fill, &packed));
     p->packed = packed;
   } else {
     MIEN_TRY(mien_scratch(n, math->gemm_pack_bytes(p->k, math->gemm_columns)));

@@ -186,11 +186,12 @@ struct mien__private_pack {
   void *memory;
 };
 
-static mien_status host_packed(mien_node *n, int in, const char *kind, size_t bytes,
-                               mien_status (*fill)(mien_node *n, void *memory), const void **memory) {
+static mien_status pack_constant(mien_node *n, int in, const char *kind, size_t bytes,
+                                 mien_status (*fill)(mien_node *n, void *memory), bool later, const void **memory) {
   if (!host_is_constant(n, in)) return host_fail(n, MIEN_INTERNAL, "packs input %d, which is not constant", in);
   n->packed_extra += (int64_t)bytes - (int64_t)n->in[in]->tensor.bytes;
-  if (n->scope->plan) return mien__plan_packed(n->scope->plan, n, n->in[in]->tensor.data, kind, bytes, fill, memory);
+  if (n->scope->plan)
+    return mien__plan_packed(n->scope->plan, n, n->in[in]->tensor.data, kind, bytes, fill, later, memory);
   struct mien__private_pack *pack = mien__alloc(n->scope->env, sizeof *pack);
   void *fresh = pack ? mien__alloc(n->scope->env, bytes) : NULL;
   if (!fresh) {
@@ -202,6 +203,16 @@ static mien_status host_packed(mien_node *n, int in, const char *kind, size_t by
   MIEN_TRY(fill(n, fresh));
   *memory = fresh;
   return MIEN_OK;
+}
+
+static mien_status host_packed(mien_node *n, int in, const char *kind, size_t bytes,
+                               mien_status (*fill)(mien_node *n, void *memory), const void **memory) {
+  return pack_constant(n, in, kind, bytes, fill, false, memory);
+}
+
+static mien_status host_packed_later(mien_node *n, int in, const char *kind, size_t bytes,
+                                     mien_status (*fill)(mien_node *n, void *memory), const void **memory) {
+  return pack_constant(n, in, kind, bytes, fill, true, memory);
 }
 
 void mien__private_packs_free(mien_node *n) {
@@ -276,4 +287,5 @@ const mien_host mien__host = {
     .contents = host_contents,
     .note = host_note,
     .lane = host_lane,
+    .packed_later = host_packed_later,
 };

@@ -325,7 +325,7 @@ size_t mien__plan_packed_bytes(const struct mien_plan *plan);
 void mien__plan_pack_begin(struct mien_plan *plan, mien__scope *scope);
 mien_status mien__plan_pack_end(struct mien_plan *plan, mien__scope *scope, mien_status status);
 mien_status mien__plan_packed(struct mien_plan *plan, mien_node *n, const void *data, const char *kind, size_t bytes,
-                              mien_status (*fill)(mien_node *n, void *memory), const void **memory);
+                              mien_status (*fill)(mien_node *n, void *memory), bool later, const void **memory);
 
 /* ---------------------------------------------------------------- predict.c */
 

@@ -211,7 +211,7 @@ static size_t constant_bytes(const mien_node *n, const void *data) {
 
 /* With the lock held. */
 static mien_status pack_find(mien_plan *plan, mien_node *n, const void *data, const char *kind, size_t bytes,
-                             mien_status (*fill)(mien_node *n, void *memory), const void **memory) {
+                             mien_status (*fill)(mien_node *n, void *memory), bool later, const void **memory) {
   struct mien__packs *packs = plan->packs;
   pack **bucket = pack_bucket(packs, data), *p = *bucket;
   while (p && (p->data != data || p->bytes != bytes || strcmp(p->kind, kind) != 0)) p = p->next;
@@ -225,7 +225,7 @@ static mien_status pack_find(mien_plan *plan, mien_node *n, const void *data, co
   *bucket = p;
   packs->bytes += bytes;
   p->packed_from = constant_bytes(n, data);
-  if (n->scope->packing) {
+  if (later && n->scope->packing) {
     p->node = n;
     p->fill = fill;
     p->waiting = packs->waiting;
@@ -244,13 +244,13 @@ static mien_status pack_find(mien_plan *plan, mien_node *n, const void *data, co
 }
 
 mien_status mien__plan_packed(mien_plan *plan, mien_node *n, const void *data, const char *kind, size_t bytes,
-                              mien_status (*fill)(mien_node *n, void *memory), const void **memory) {
+                              mien_status (*fill)(mien_node *n, void *memory), bool later, const void **memory) {
   uintptr_t at = (uintptr_t)data, start = (uintptr_t)plan->constants;
   if (at < start || at - start >= plan->section_bytes[MIEN__SECTION_CONSTANTS])
     return pack_privately(n, bytes, fill, memory);
   const bool lock = !n->scope->packing; /* else a session that prepares its nodes holds it */
   if (lock) mien__packs_lock(plan->packs);
-  const mien_status status = pack_find(plan, n, data, kind, bytes, fill, memory);
+  const mien_status status = pack_find(plan, n, data, kind, bytes, fill, later, memory);
   if (lock) mien__packs_unlock(plan->packs);
   return status;
 }

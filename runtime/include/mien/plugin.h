@@ -216,8 +216,8 @@ typedef struct mien_host {
 
   /* Prepare. work: items of run and the cost of one in nanoseconds on one core, roughly (default: the
   ** elements of output 0, 1 ns). scratch: bytes for each thread during run. packed: memory that
-  ** holds constants in a kernel's own order, made once a plan by `fill` and shared by all its
-  ** sessions; `kind` tells packings of one input apart. */
+  ** holds constants in a kernel's own order, made once a plan by `fill`, before it returns, and shared by all
+  ** its sessions; `kind` tells packings of one input apart. */
   void *(*state)(const mien_node *n);
   void (*work)(mien_node *n, int64_t items, double cost);
   mien_status (*scratch)(mien_node *n, size_t bytes);
@@ -248,6 +248,11 @@ typedef struct mien_host {
 
   /* Run: which of the session's threads calls, from 0 to threads - 1; its scratch keeps what it wrote during a run. */
   int (*lane)(const mien_node *n);
+
+  /* Prepare: as packed, but the session's threads call fill together when all its nodes are prepared, at any time until the
+  ** first run and on any thread: the node's state must say then what it says at the end of prepare. For large constants. */
+  mien_status (*packed_later)(mien_node *n, int in, const char *kind, size_t bytes,
+                              mien_status (*fill)(mien_node *n, void *memory), const void **memory);
 } mien_host;
 
 /* The first member of every node is its host; the rest is the host's own. */
@@ -299,6 +304,11 @@ MIEN_CHECKED static inline mien_status mien_packed(mien_node *n, int in, const c
 static inline void mien_note(mien_node *n, double flops, const char *kernel) {
   const mien_host *h = mien_host_of(n);
   if (h->size > offsetof(mien_host, note)) h->note(n, flops, kernel);
+}
+MIEN_CHECKED static inline mien_status mien_packed_later(mien_node *n, int in, const char *kind, size_t bytes,
+                                                         mien_status (*fill)(mien_node *n, void *memory),
+                                                         const void **memory) {
+  return mien_host_of(n)->packed_later(n, in, kind, bytes, fill, memory);
 }
 static inline int mien_threads(const mien_node *n) { return mien_host_of(n)->threads(n); }
 MIEN_CHECKED static inline mien_status mien_parallel(mien_node *n, int64_t count, double cost, mien_task_fn *fn,
