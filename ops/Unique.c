@@ -147,7 +147,8 @@ static mien_status unique_run(mien_node *n, int64_t begin, int64_t end) {
   int axis;
   if (begin >= end) return MIEN_OK;
   MIEN_TRY(unique_layout(n, &c, &axis));
-  int64_t *order = mien_scratch_of(n), *first = order + c.length, *slice_of = first + c.length;
+  int64_t *order = mien_scratch_of(n), *first = order, *slice_of = order;
+  if (c.length > 0) first = order + c.length, slice_of = first + c.length; /* no elements: no scratch */
   const int32_t dtype = mien_in(n, 0)->type.dtype;
   const int64_t found =
       c.length ? unique_group(&c, unique_order_of(dtype), mien_attr_i(n, "sorted") != 0, order, first, slice_of) : 0;
