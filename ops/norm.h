@@ -82,6 +82,7 @@ static inline mien_status norm_prepare(mien_node *n, norm_rows *r) {
       }                                                                                                    \
       return;                                                                                              \
     }                                                                                                      \
+    if (r->count == 0) return; /* rows of nothing have no first element */                                 \
     mien_walk w;                                                                                           \
     mien_walk_start(&r->b, 2, &w, row * r->count);                                                         \
     for (int64_t j = 0; j < r->count; j++) {                                                               \

@@ -145,6 +145,8 @@ static const layer_case layer_cases[] = {
     {4, {2, 3, 4, 5}, 0, 4, 4, {2, 3, 4, 5}, {2, 3, 4, 5}},
     {2, {4, 1}, -1, 1, 1, {1}, {1}},
     {2, {0, 4}, -1, 1, 1, {4}, {4}},
+    {3, {3, 4, 0}, 1, 2, 2, {4, 1}, {1, 1}}, /* rows of nothing */
+    {3, {3, 4, 0}, -1, 1, -1, {0}, {0}},
 };
 
 static double layer_vector(const double *v, int rank, const int64_t *dims, const layer_case *k, int64_t element) {
