@@ -213,7 +213,7 @@ static inline mien_status product_prepare_bf16(mien_node *n) {
     const void *packed;
     snprintf(p->kind, sizeof p->kind, "product bf16 %lldx%lld%s", (long long)p->k, (long long)p->n,
              p->b_col == 1 ? "" : " transposed");
-    MIEN_TRY(mien_packed(n, 1, p->kind, bytes, product_fill_bf16, &packed));
+    MIEN_TRY(mien_packed_later(n, 1, p->kind, bytes, product_fill_bf16, &packed));
     p->packed = packed;
   }
   const int64_t row_bytes = p->pairs_row * (int64_t)sizeof(float), least = math->gemm_rows * mien_threads(n);

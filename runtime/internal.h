@@ -22,6 +22,8 @@ static inline bool mien__add(size_t a, size_t b, size_t *out) { return !__builti
 
 /* Zeroed memory of the env, aligned to 64 bytes; NULL when there is none. free accepts NULL. */
 void *mien__alloc(mien_env *env, size_t bytes);
+/* For what is filled whole and read from end to end: not cleared, and in huge pages where it is large and there are any. */
+void *mien__alloc_unset(mien_env *env, size_t bytes);
 void *mien__realloc(mien_env *env, void *pointer, size_t bytes); /* new part zeroed */
 void mien__free(mien_env *env, void *pointer);
 
@@ -228,8 +230,9 @@ int mien__threads_default(void);
 ** depend on the split. Returns the first failure. */
 mien_status mien__threads_run(mien__threads *threads, mien_node *n, int64_t count, double cost, mien_task_fn *fn,
                               void *arg);
-/* Memory of the calling worker; grown before running by mien__threads_reserve. */
+/* Which thread calls: 0 for the one that runs the session. */
 int mien__threads_lane(const mien__threads *threads);
+/* Memory of the calling worker; grown before running by mien__threads_reserve. */
 void *mien__threads_scratch(mien__threads *threads);
 mien_status mien__threads_reserve(mien__threads *threads, size_t bytes, mien_error *error);
 /* Around the nodes of one run. begin: MIEN_INVALID_ARGUMENT in a forked child, where the workers do not exist; afterwards the
@@ -319,11 +322,12 @@ struct mien_plan {
 void mien__plan_retain(struct mien_plan *plan);
 /* Bytes of all packings so far. */
 size_t mien__plan_packed_bytes(const struct mien_plan *plan);
-/* Packed memory of constant `data` under `kind`, made once by fill. Thread-safe. */
 /* Around the preparation of a session's nodes: meanwhile the lock is held and packings are noted; end fills them with the
 ** session's threads when status is MIEN_OK, otherwise forgets them. Returns status or how filling failed. */
 void mien__plan_pack_begin(struct mien_plan *plan, mien__scope *scope);
 mien_status mien__plan_pack_end(struct mien_plan *plan, mien__scope *scope, mien_status status);
+/* Packed memory of constant `data` under `kind`, made once by fill: at once, or with `later` when the nodes that are being
+** prepared all are. Thread-safe. */
 mien_status mien__plan_packed(struct mien_plan *plan, mien_node *n, const void *data, const char *kind, size_t bytes,
                               mien_status (*fill)(mien_node *n, void *memory), bool later, const void **memory);
 

@@ -8,8 +8,6 @@
 #include <unistd.h>
 
 #define BUCKETS 256
-#define HUGE_PAGE ((size_t)2 << 20)
-#define MOST_CHUNK ((size_t)16 << 20)
 
 typedef struct pack {
   struct pack *next;
@@ -24,18 +22,9 @@ typedef struct pack {
   size_t packed_from; /* bytes of the constant */
 } pack;
 
-/* Packings lie one behind another, so that most of them are in huge pages: they are read from end to end on every run. */
-typedef struct chunk {
-  struct chunk *next;
-  void *base;
-  size_t total;
-  char *at, *end; /* what is free */
-} chunk;
-
 struct mien__packs {
   pthread_mutex_t mutex;
   size_t bytes;
-  chunk *chunks;
   pack *waiting;
   size_t waiting_count;
   pack *buckets[BUCKETS];
@@ -49,18 +38,19 @@ mien_status mien__packs_create(mien_env *env, struct mien__packs **out, mien_err
   return MIEN_OK;
 }
 
+static void pack_destroy(mien_env *env, pack *p) {
+  if (!p) return;
+  mien__free(env, p->memory);
+  mien__free(env, p);
+}
+
 void mien__packs_destroy(mien_env *env, struct mien__packs *packs) {
   if (!packs) return;
   for (int b = 0; b < BUCKETS; b++)
     for (pack *p = packs->buckets[b], *next; p; p = next) {
       next = p->next;
-      mien__free(env, p);
+      pack_destroy(env, p);
     }
-  for (chunk *c = packs->chunks, *next; c; c = next) {
-    next = c->next;
-    env->alloc(env->alloc_context, c->base, c->total, 0);
-    mien__free(env, c);
-  }
   pthread_mutex_destroy(&packs->mutex);
   mien__free(env, packs);
 }
@@ -86,40 +76,10 @@ static pack **pack_bucket(struct mien__packs *packs, const void *data) {
   return &packs->buckets[((uintptr_t)data >> 6) * UINT64_C(0x9E3779B97F4A7C15) >> 56];
 }
 
-/* As large as what there is already, within limits, so that small plans stay small. */
-static chunk *chunk_create(mien_env *env, struct mien__packs *packs, size_t bytes) {
-  size_t size = packs->bytes < MOST_CHUNK ? packs->bytes : MOST_CHUNK, align = 64;
-  size = size < bytes ? bytes : size;
-  if (size >= 2 * HUGE_PAGE) align = HUGE_PAGE;
-  chunk *c = mien__alloc(env, sizeof *c);
-  if (c && mien__add(size, align - 1, &c->total)) c->base = env->alloc(env->alloc_context, NULL, 0, c->total);
-  if (!c || !c->base) {
-    mien__free(env, c);
-    return NULL;
-  }
-  c->at = (char *)c->base + (align - (uintptr_t)c->base % align) % align;
-  c->end = c->at + size;
-  if (align == HUGE_PAGE) (void)madvise(c->at, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* only an advice */
-  c->next = packs->chunks;
-  packs->chunks = c;
-  return c;
-}
-
-static void *pack_memory(mien_env *env, struct mien__packs *packs, size_t bytes) {
-  if (!mien__add(bytes, 63, &bytes)) return NULL;
-  bytes = bytes / 64 * 64;
-  chunk *c = packs->chunks;
-  if (!c || (size_t)(c->end - c->at) < bytes) c = chunk_create(env, packs, bytes);
-  if (!c) return NULL;
-  void *memory = c->at;
-  c->at += bytes;
-  return memory;
-}
-
-static pack *pack_create(mien_env *env, struct mien__packs *packs, const void *data, const char *kind, size_t bytes) {
+static pack *pack_create(mien_env *env, const void *data, const char *kind, size_t bytes) {
   size_t length = strlen(kind) + 1;
   pack *p = mien__alloc(env, sizeof *p + length);
-  void *memory = p ? pack_memory(env, packs, bytes) : NULL;
+  void *memory = p ? mien__alloc_unset(env, bytes) : NULL;
   if (!memory) {
     mien__free(env, p);
     return NULL;
@@ -148,7 +108,7 @@ static void pack_remove(mien_plan *plan, pack *p) {
   while (*at != p) at = &(*at)->next;
   *at = p->next;
   plan->packs->bytes -= p->bytes;
-  mien__free(plan->env, p);
+  pack_destroy(plan->env, p);
 }
 
 static mien_status fill_packs(mien_node *n, void *arg, int64_t begin, int64_t end) {
@@ -219,7 +179,7 @@ static mien_status pack_find(mien_plan *plan, mien_node *n, const void *data, co
     *memory = p->memory;
     return MIEN_OK;
   }
-  p = pack_create(plan->env, packs, data, kind, bytes);
+  p = pack_create(plan->env, data, kind, bytes);
   if (!p) return mien_fail(n, MIEN_NO_MEMORY, "cannot allocate %zu bytes for packed constants", bytes);
   p->next = *bucket;
   *bucket = p;

@@ -200,9 +200,10 @@ typedef struct mien_event {
 } mien_event;
 
 /* Every begin has its end, also in a run that fails, and in one thread they nest: a run holds nodes, a node phases, a phase
-** work; where a phase is a single piece of work that is shared out again, that work holds phases. RUN, NODE and PHASE come on the thread that runs the session; WORK on the thread that does it, so several may come
-** at once, but all of a phase before its end. `event` is valid during the call. The function must not use the session; its
-** time counts as that of what it is told of. */
+** work; where a phase is a single piece of work that is shared out again, that work holds phases. RUN, NODE and PHASE come on
+** the thread that runs the session; WORK on the thread that does it, so several may come at once, but all of a phase before
+** its end. `event` is valid during the call. The function must not use the session; its time counts as that of what it is
+** told of. */
 typedef void mien_observe_fn(void *context, const mien_event *event);
 
 /* Tells `observe` of all later runs; NULL: no longer, and runs then cost what they did before. Results do not change.
