@@ -3,24 +3,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-packages=(cmake ninja-build gcc pkg-config protobuf-c-compiler libprotobuf-c-dev libpng-dev
-  libjpeg62-turbo-dev libxxhash-dev libcjson-dev libssl-dev libcmocka-dev "$@")
-
-missing=()
-for package in "${packages[@]}"; do
-  dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-  if [ "$(id -u)" -ne 0 ]; then
-    echo "mien needs packages that are not installed. Run this, then start again:" >&2
-    echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}" >&2
-    exit 1
-  fi
-  echo "installing ${missing[*]}" >&2
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq >&2
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
+scripts/packages.sh cmake ninja-build gcc pkg-config protobuf-c-compiler libprotobuf-c-dev libpng-dev \
+  libjpeg62-turbo-dev libxxhash-dev libcjson-dev libssl-dev libcmocka-dev "$@"
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

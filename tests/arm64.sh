@@ -4,28 +4,13 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-libraries=(libprotobuf-c-dev libpng-dev libjpeg62-turbo-dev libxxhash-dev libcjson-dev libssl-dev libcmocka-dev)
-packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user cmake ninja-build pkg-config protobuf-c-compiler "${libraries[@]/%/:arm64}")
 if [ "$(dpkg --print-architecture)" = arm64 ]; then
   echo "this machine is arm64: scripts/test.sh runs the tests on NEON as it is" >&2
   exit 2
 fi
-missing=()
-for package in "${packages[@]}"; do
-  dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-  if [ "$(id -u)" -ne 0 ]; then
-    echo "packages are missing. Run this, then start again:" >&2
-    echo "  sudo dpkg --add-architecture arm64 && sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}" >&2
-    exit 1
-  fi
-  echo "installing ${missing[*]}" >&2
-  export DEBIAN_FRONTEND=noninteractive
-  dpkg --add-architecture arm64
-  apt-get update -qq >&2
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
+libraries=(libprotobuf-c-dev libpng-dev libjpeg62-turbo-dev libxxhash-dev libcjson-dev libssl-dev libcmocka-dev)
+scripts/packages.sh gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user cmake ninja-build pkg-config protobuf-c-compiler \
+  "${libraries[@]/%/:arm64}"
 
 cmake --preset arm64 >/dev/null
 cmake --build build-arm64
