@@ -3,10 +3,9 @@
 #include "ops/quantize.h"
 
 static mien_status dequantize_infer(mien_node *n) {
-  const int64_t wanted = mien_has_attr(n, "output_dtype") ? mien_attr_i(n, "output_dtype") : 0;
-  if (wanted < 0 || wanted > 31)
-    return mien_fail(n, MIEN_INVALID_MODEL, "output_dtype is %lld, which is no element type", (long long)wanted);
-  return quantize_infer(n, wanted ? (int32_t)wanted : mien_in(n, 1)->type.dtype);
+  int32_t wanted = 0;
+  MIEN_TRY(quantize_wanted(n, &wanted));
+  return quantize_infer(n, wanted ? wanted : mien_in(n, 1)->type.dtype);
 }
 
 /* The difference is exact in double; the product is made in float. */

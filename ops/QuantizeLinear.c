@@ -6,13 +6,12 @@
 /* y has the zero point's type, without one that of output_dtype, without either u8. */
 static mien_status quantize_linear_infer(mien_node *n) {
   const mien_tensor *zero = mien_in_count(n) > 2 ? mien_in(n, 2) : NULL;
-  const int64_t wanted = mien_has_attr(n, "output_dtype") ? mien_attr_i(n, "output_dtype") : 0;
-  if (wanted < 0 || wanted > 31)
-    return mien_fail(n, MIEN_INVALID_MODEL, "output_dtype is %lld, which is no element type", (long long)wanted);
+  int32_t wanted = 0;
+  MIEN_TRY(quantize_wanted(n, &wanted));
   if (mien_has_attr(n, "precision") && mien_attr_i(n, "precision") != 0 && mien_attr_i(n, "precision") != MIEN_F32)
     return mien_fail(n, MIEN_UNSUPPORTED, "precision is %lld, only 0 and 1 (float) are supported",
                      (long long)mien_attr_i(n, "precision"));
-  return quantize_infer(n, zero ? zero->type.dtype : wanted ? (int32_t)wanted : (int32_t)MIEN_U8);
+  return quantize_infer(n, zero ? zero->type.dtype : wanted ? wanted : (int32_t)MIEN_U8);
 }
 
 /* The range of an integer type; false for floats. */

@@ -14,6 +14,15 @@ typedef struct quantize_state {
 
 static inline bool quantize_differ(int64_t a, int64_t b) { return a != b && !mien_is_symbol(a) && !mien_is_symbol(b); }
 
+/* The element type that attribute output_dtype names, 0 where it names none. */
+static inline mien_status quantize_wanted(mien_node *n, int32_t *dtype) {
+  const int64_t wanted = mien_has_attr(n, "output_dtype") ? mien_attr_i(n, "output_dtype") : 0;
+  if (wanted < 0 || wanted > 31)
+    return mien_fail(n, MIEN_INVALID_MODEL, "output_dtype is %lld, which is no element type", (long long)wanted);
+  *dtype = (int32_t)wanted;
+  return MIEN_OK;
+}
+
 /* Types and sizes of inputs 1 (scale) and 2 (zero point) against x; Y has x's shape and `dtype`. */
 static inline mien_status quantize_infer(mien_node *n, int32_t dtype) {
   const mien_type *scale = &mien_in(n, 1)->type,

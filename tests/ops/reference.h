@@ -7,6 +7,17 @@
 #include <stdint.h>
 #include <string.h>
 
+static inline uint32_t reference_bits(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+static inline float reference_float(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
 static inline double reference_activation(const char *act, double x, double alpha, double beta, double slope) {
   if (!*act) return x;
   if (!strcmp(act, "Relu")) return x < 0 ? 0 : x;

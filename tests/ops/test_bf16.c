@@ -3,18 +3,8 @@
 #include "ops/isa.h"
 #include "ops/reference.h"
 
-static uint32_t bits_of(float x) {
-  uint32_t u;
-  memcpy(&u, &x, sizeof u);
-  return u;
-}
-static float of_bits(uint32_t u) {
-  float x;
-  memcpy(&x, &u, sizeof x);
-  return x;
-}
 static float wide(uint16_t x) {
-  const float f = of_bits((uint32_t)x << 16);
+  const float f = reference_float((uint32_t)x << 16);
   return fabsf(f) < 0x1p-126f ? copysignf(0, f) : f;
 }
 
@@ -48,8 +38,9 @@ static float dot(int64_t count, const uint16_t *a, const uint16_t *b, int64_t st
 
 static void expect_bits(const mien_math *m, float got, float want) {
   if (isnan(got) && isnan(want)) return;
-  if (bits_of(got) != bits_of(want)) print_error("%s: %a, expected %a\n", m->isa, (double)got, (double)want);
-  assert_int_equal(bits_of(got), bits_of(want));
+  if (reference_bits(got) != reference_bits(want))
+    print_error("%s: %a, expected %a\n", m->isa, (double)got, (double)want);
+  assert_int_equal(reference_bits(got), reference_bits(want));
 }
 
 /* Numbers of one order of magnitude; near the smallest; anything; mostly special. */
@@ -74,7 +65,7 @@ static void product_one(const mien_math *m, int64_t rows, int64_t columns, int64
   uint16_t *flat = calloc((size_t)(k + pieces), sizeof *flat), *right = calloc((size_t)(k + pieces), sizeof *right);
   const float **at = calloc((size_t)(rows * pieces), sizeof *at);
   char *packed = calloc(m->gemm_pack_bytes(pieces * pairs, columns), 1);
-  for (int64_t i = 0; i < rows * k; i++) x[i] = of_bits(number(&seed, kind));
+  for (int64_t i = 0; i < rows * k; i++) x[i] = reference_float(number(&seed, kind));
   for (int64_t i = 0; i < k * columns; i++) b[i] = (uint16_t)(number(&seed, kind) >> 16);
   for (int64_t i = 0; i < rows; i++)
     for (int64_t t = 0; t < pieces; t++) {
@@ -165,7 +156,7 @@ static void rounding_body(mien_env *env) {
   for (int count = 1; count <= COUNT; count++) {
     float x[COUNT];
     uint16_t y[COUNT + 2];
-    for (int i = 0; i < count; i++) x[i] = of_bits(known[i].x);
+    for (int i = 0; i < count; i++) x[i] = reference_float(known[i].x);
     memset(y, 0xee, sizeof y);
     env->host.math->to_bf16(x, count, y);
     for (int i = 0; i < count; i++) assert_int_equal(y[i], known[i].y);

@@ -59,12 +59,6 @@ static void apply(const mien_math *m, int function, const float *x, float *y, in
     m->activate((mien_activation)function, ALPHA, BETA, x, y, count);
 }
 
-static float of_bits(uint32_t bits) {
-  float x;
-  memcpy(&x, &bits, sizeof x);
-  return x;
-}
-
 /* The unit of the last place of a float as large as x, that of the smallest normal number for smaller ones. */
 static double ulp_of(double x) {
   uint64_t bits;
@@ -116,7 +110,7 @@ static void row_over_floats(const mien_math *m, const struct row *r, uint32_t st
   while (bits < (uint64_t)1 << 32) {
     int64_t count = 0;
     for (; count < BLOCK && bits < (uint64_t)1 << 32; bits += step_from(r, bits, stride))
-      x[count++] = of_bits((uint32_t)bits);
+      x[count++] = reference_float((uint32_t)bits);
     apply(m, r->function, x, y, count);
     judge(r, x, y, count, &w);
   }
@@ -130,7 +124,7 @@ static void row_over_floats(const mien_math *m, const struct row *r, uint32_t st
     int64_t count = 0;
     for (int64_t k = -60; k <= 60; k++)
       for (uint32_t sign = 0; sign < 2; sign++)
-        if ((int64_t)at + k >= 0) x[count++] = of_bits((uint32_t)((int64_t)at + k) | sign << 31);
+        if ((int64_t)at + k >= 0) x[count++] = reference_float((uint32_t)((int64_t)at + k) | sign << 31);
     apply(m, r->function, x, y, count);
     judge(r, x, y, count, &w);
   }
