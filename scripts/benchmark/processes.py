@@ -95,17 +95,17 @@ def our_library_bytes() -> int:
 
 
 def run_mien(engine: str, cell: Cell, effort: Effort, folder: Path) -> Record:
-    """`mien bench` for the figures, `mien run`, which ends after its first answer, for that."""
-    plan = cell.model.file(ENGINES[engine].form)
-    common = [str(MIEN), "bench", str(plan), "--threads", str(cell.threads), "--batch", str(cell.batch)]
+    """`mien run`, which ends after its first answer, for that, and then `mien bench`: a peer gives its first answer first too."""
+    plan = str(cell.model.file(ENGINES[engine].form))
     inputs = [word for name, path in cell.inputs.items() for word in ("--input", f"{name}={path}")]
-    idle = ["--idle-rate", str(effort.idle_rate)] if effort.idle_rate > 0 else []
-    said, _, _ = start([*common, *inputs, *idle, "--seconds", str(effort.seconds), "--runs", str(effort.runs), "--warmup",
-                        str(effort.warmup_ms), "--json"], cell.threads)
-    record = json.loads(said)
+    threads = ["--threads", str(cell.threads)]
     files = {name: folder / f"{i}.npy" for i, name in enumerate(cell.model.outputs)}
     outputs = [word for name, path in files.items() for word in ("--output", f"{name}={path}")]
-    _, begin, end = start([str(MIEN), "run", str(plan), *inputs, *outputs, "--threads", str(cell.threads)], cell.threads)
+    _, begin, end = start([str(MIEN), "run", plan, *inputs, *outputs, *threads], cell.threads)
+    idle = ["--idle-rate", str(effort.idle_rate)] if effort.idle_rate > 0 else []
+    said, _, _ = start([str(MIEN), "bench", plan, *inputs, *threads, "--batch", str(cell.batch), *idle, "--seconds", str(effort.seconds),
+                        "--runs", str(effort.runs), "--warmup", str(effort.warmup_ms), "--json"], cell.threads)
+    record = json.loads(said)
     return record | {
         "cores": record["cpu_cores"], "answer_ms": (end - begin) * 1e3, "bare_bytes": record["base_bytes"],
         "library_bytes": our_library_bytes(), "flags": f"kernels {record['isa']}, --threads as said",
