@@ -86,7 +86,7 @@ static const mien_attr conv_op_attrs[] = {{.name = "auto_pad", .kind = 's', .s =
   {                                                                                                              \
     .name = "Conv", .since = first, .until = last, .signature = "X:T, W:T, B:T? -> Y:T", .attrs = conv_op_attrs, \
     .kernels = table, .state = sizeof(conv_state), .infer = conv_op_infer, .prepare = conv_op_prepare,           \
-    .doc = "convolution"                                                                                         \
+    .flags = MIEN_OP_FLUSH, .doc = "convolution"                                                                 \
   }
 
 const mien_op mien_ops_Conv[] = {

@@ -195,11 +195,12 @@ static const mien_attr conv_transpose_attr_table[] = {{.name = "auto_pad", .kind
                                                       {.name = "strides", .kind = 'I'},
                                                       {.name = NULL}};
 
-#define CONV_TRANSPOSE_RECORD(first, last, table)                                                     \
-  {                                                                                                   \
-    .name = "ConvTranspose", .since = first, .until = last, .signature = "X:T, W:T, B:T? -> Y:T",     \
-    .attrs = conv_transpose_attr_table, .kernels = table, .state = sizeof(conv_transpose_state),      \
-    .infer = conv_transpose_infer, .prepare = conv_transpose_prepare, .doc = "transposed convolution" \
+#define CONV_TRANSPOSE_RECORD(first, last, table)                                                 \
+  {                                                                                               \
+    .name = "ConvTranspose", .since = first, .until = last, .signature = "X:T, W:T, B:T? -> Y:T", \
+    .attrs = conv_transpose_attr_table, .kernels = table, .state = sizeof(conv_transpose_state),  \
+    .infer = conv_transpose_infer, .prepare = conv_transpose_prepare, .flags = MIEN_OP_FLUSH,     \
+    .doc = "transposed convolution"                                                               \
   }
 
 const mien_op mien_ops_ConvTranspose[] = {

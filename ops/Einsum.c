@@ -229,6 +229,7 @@ const mien_op mien_ops_Einsum[] = {
      .state = sizeof(einsum_plan),
      .infer = einsum_infer,
      .prepare = einsum_prepare,
+     .flags = MIEN_OP_FLUSH,
      .doc = "sum of products over index letters"},
     {.name = NULL},
 };

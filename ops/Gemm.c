@@ -168,7 +168,8 @@ static const mien_attr gemm_1_attrs[] = {{.name = "alpha", .kind = 'f', .f = 1},
 #define GEMM_RECORD(first, last, sign, table, attributes)                                                    \
   {                                                                                                          \
     .name = "Gemm", .since = first, .until = last, .signature = sign, .kernels = table, .attrs = attributes, \
-    .state = sizeof(gemm_state), .infer = gemm_infer, .prepare = gemm_prepare, .doc = "alpha A B + beta C"   \
+    .state = sizeof(gemm_state), .infer = gemm_infer, .prepare = gemm_prepare, .flags = MIEN_OP_FLUSH,       \
+    .doc = "alpha A B + beta C"                                                                              \
   }
 
 const mien_op mien_ops_Gemm[] = {

@@ -37,7 +37,8 @@ static const mien_attr group_norm_attrs_21[] = {{.name = "epsilon", .kind = 'f',
   {                                                                                                          \
     .name = "GroupNormalization", .since = first, .until = last, .signature = "X:T, scale:T, bias:T -> Y:T", \
     .attrs = attributes, .kernels = group_norm_kernels, .state = sizeof(group_state), .infer = inference,    \
-    .prepare = preparation, .doc = "zero mean and unit variance for groups of channels of each image"        \
+    .prepare = preparation, .flags = MIEN_OP_FLUSH,                                                          \
+    .doc = "zero mean and unit variance for groups of channels of each image"                                \
   }
 
 const mien_op mien_ops_GroupNormalization[] = {

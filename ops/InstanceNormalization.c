@@ -24,7 +24,8 @@ static const mien_attr instance_norm_attrs_1[] = {
   {                                                                                                          \
     .name = "InstanceNormalization", .since = first, .until = last, .signature = "X:T, scale:T, B:T -> Y:T", \
     .attrs = attributes, .kernels = table, .state = sizeof(group_state), .infer = instance_norm_infer,       \
-    .prepare = instance_norm_prepare, .doc = "zero mean and unit variance for each channel of each image"    \
+    .prepare = instance_norm_prepare, .flags = MIEN_OP_FLUSH,                                                \
+    .doc = "zero mean and unit variance for each channel of each image"                                      \
   }
 
 const mien_op mien_ops_InstanceNormalization[] = {

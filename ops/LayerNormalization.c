@@ -81,6 +81,7 @@ const mien_op mien_ops_LayerNormalization[] = {
      .state = sizeof(layer_norm_state),
      .infer = layer_norm_infer,
      .prepare = layer_norm_prepare,
+     .flags = MIEN_OP_FLUSH,
      .doc = "zero mean and unit variance from the axis on, then scale and bias"},
     {.name = NULL},
 };

@@ -68,11 +68,11 @@ static const mien_kernel matmul_kernels[] = {{MIEN_F32, matmul_f32}, PRODUCT_TYP
 static const mien_kernel matmul_float_kernels[] = {
     {MIEN_F32, matmul_f32}, {MIEN_F64, matmul_F64}, {MIEN_F16, matmul_F16}, {MIEN_NONE, NULL}};
 
-#define MATMUL_RECORD(first, last, table)                                                              \
-  {                                                                                                    \
-    .name = "MatMul", .since = first, .until = last, .signature = "A:T, B:T -> Y:T", .kernels = table, \
-    .state = sizeof(product), .infer = matmul_infer, .prepare = matmul_prepare,                        \
-    .doc = "matrix product, broadcast over leading dimensions"                                         \
+#define MATMUL_RECORD(first, last, table)                                                               \
+  {                                                                                                     \
+    .name = "MatMul", .since = first, .until = last, .signature = "A:T, B:T -> Y:T", .kernels = table,  \
+    .state = sizeof(product), .infer = matmul_infer, .prepare = matmul_prepare, .flags = MIEN_OP_FLUSH, \
+    .doc = "matrix product, broadcast over leading dimensions"                                          \
   }
 
 const mien_op mien_ops_MatMul[] = {

@@ -44,6 +44,7 @@ const mien_op mien_ops_RMSNormalization[] = {
      .state = sizeof(norm_rows),
      .infer = rms_norm_infer,
      .prepare = rms_norm_prepare,
+     .flags = MIEN_OP_FLUSH,
      .doc = "divides by the root of the mean square from the axis on, then scales"},
     {.name = NULL},
 };

@@ -230,6 +230,8 @@ int mien__threads_default(void);
 ** depend on the split. Returns the first failure. */
 mien_status mien__threads_run(mien__threads *threads, mien_node *n, int64_t count, double cost, mien_task_fn *fn,
                               void *arg);
+/* fn on the calling thread, in the operator's mode for subnormal numbers. n may be NULL. */
+mien_status mien__call(mien_node *n, mien_task_fn *fn, void *arg, int64_t begin, int64_t end);
 /* Which thread calls: 0 for the one that runs the session. */
 int mien__threads_lane(const mien__threads *threads);
 /* Memory of the calling worker; grown before running by mien__threads_reserve. */

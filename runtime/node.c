@@ -113,8 +113,7 @@ mien_status mien__node_run(mien_node *n) {
     return MIEN_OK;
   }
   if (n->items <= 0) return MIEN_OK;
-  if (n->record->op->flags & MIEN_OP_SERIAL) return n->run(n, 0, n->items);
-  if (!n->scope->threads) return n->run(n, 0, n->items);
+  if ((n->record->op->flags & MIEN_OP_SERIAL) || !n->scope->threads) return mien__call(n, run_items, NULL, 0, n->items);
   return mien__threads_run(n->scope->threads, n, n->items, n->cost, run_items, NULL);
 }
 

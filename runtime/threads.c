@@ -73,6 +73,36 @@ static void relax(void) {
 #endif
 }
 
+/* ---------------------------------------------------------------- subnormal numbers */
+
+/* Reads the mode; sets it: x86's DAZ and FTZ, ARM's FZ. Elsewhere subnormal numbers are computed with. */
+#if defined(__x86_64__)
+#define FLUSH_BITS 0x8040u
+static uint64_t float_mode(void) { return __builtin_ia32_stmxcsr(); }
+static void set_float_mode(uint64_t mode) { __builtin_ia32_ldmxcsr((unsigned)mode); }
+#elif defined(__aarch64__)
+#define FLUSH_BITS (1u << 24)
+static uint64_t float_mode(void) {
+  uint64_t mode;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+  return mode;
+}
+static void set_float_mode(uint64_t mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode) : "memory"); }
+#else
+#define FLUSH_BITS 0u
+static uint64_t float_mode(void) { return 0; }
+static void set_float_mode(uint64_t mode) { (void)mode; }
+#endif
+
+mien_status mien__call(mien_node *n, mien_task_fn *fn, void *arg, int64_t begin, int64_t end) {
+  if (!n || !(n->record->op->flags & MIEN_OP_FLUSH)) return fn(n, arg, begin, end);
+  const uint64_t before = float_mode();
+  set_float_mode(before | FLUSH_BITS);
+  mien_status status = fn(n, arg, begin, end);
+  set_float_mode(before);
+  return status;
+}
+
 /* ---------------------------------------------------------------- pieces */
 
 static void lower(_Atomic int64_t *least, int64_t piece) {
@@ -81,10 +111,10 @@ static void lower(_Atomic int64_t *least, int64_t piece) {
 }
 
 static mien_status do_piece(const lane *l, const job *j, mien_node *node, int64_t begin, int64_t end) {
-  if (!j->watch) return j->fn(node, j->arg, begin, end);
+  if (!j->watch) return mien__call(node, j->fn, j->arg, begin, end);
   int thread = (int)(l - l->threads->lanes);
   mien__watch_tell(j->watch, MIEN_EVENT_WORK, false, thread, j->phase, begin, end);
-  mien_status status = j->fn(node, j->arg, begin, end);
+  mien_status status = mien__call(node, j->fn, j->arg, begin, end);
   mien__watch_tell(j->watch, MIEN_EVENT_WORK, true, thread, j->phase, begin, end);
   return status;
 }

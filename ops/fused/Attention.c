@@ -162,6 +162,7 @@ const mien_op mien_ops_fused_Attention[] = {
      .state = sizeof(attention_state),
      .infer = attention_infer,
      .prepare = attention_prepare,
+     .flags = MIEN_OP_FLUSH,
      .doc = "softmax(scale Q K^T + B) V"},
     {.name = NULL},
 };

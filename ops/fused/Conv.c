@@ -57,6 +57,7 @@ const mien_op mien_ops_fused_Conv[] = {
      .state = sizeof(conv_state),
      .infer = fused_conv_infer,
      .prepare = fused_conv_prepare,
+     .flags = MIEN_OP_FLUSH,
      .doc = "convolution with padding values, bias, activation, scale and residual"},
     {.name = NULL},
 };

@@ -55,6 +55,7 @@ const mien_op mien_ops_fused_Linear[] = {
      .state = sizeof(product),
      .infer = linear_infer,
      .prepare = linear_prepare,
+     .flags = MIEN_OP_FLUSH,
      .doc = "rows times a matrix, with bias, activation, scale and residual"},
     {.name = NULL},
 };

@@ -79,7 +79,7 @@ const mien_op mien_poster_ChannelAttention[] = {{.domain = "poster",
                                                  .state = sizeof(gate_state),
                                                  .infer = gate_infer,
                                                  .prepare = gate_prepare,
-                                                 .flags = MIEN_OP_SERIAL,
+                                                 .flags = MIEN_OP_SERIAL | MIEN_OP_FLUSH,
                                                  .decompose = gate_decompose,
                                                  .doc = "x * sigmoid(linear(relu(linear(x))))"},
                                                 {.name = NULL}};

@@ -63,7 +63,7 @@ const mien_op mien_poster_VICH[] = {{.domain = "poster",
                                      .state = sizeof(vich_state),
                                      .infer = vich_infer,
                                      .prepare = vich_prepare,
-                                     .flags = MIEN_OP_SERIAL,
+                                     .flags = MIEN_OP_SERIAL | MIEN_OP_FLUSH,
                                      .decompose = vich_decompose,
                                      .doc = "mean and logarithm of the variance of the class logits"},
                                     {.name = NULL}};

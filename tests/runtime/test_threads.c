@@ -118,7 +118,9 @@ static void the_first_failing_item_is_reported(void **state) {
     for (int repeat = 0; repeat < 30; repeat++) {
       mien_error error = {0};
       mien__scope scope = {.env = env, .threads = threads, .error = &error};
-      mien_node n = {.scope = &scope};
+      static const mien_op op;
+      mien__record record = {.op = &op};
+      mien_node n = {.record = &record, .scope = &scope};
       work w = {.fail_from = 250, .fail_to = 1000};
       assert_int_equal(mien__threads_run(threads, &n, 1000, 1e4, fail_somewhere, &w), MIEN_INVALID_MODEL);
       assert_string_equal(error.message, "item 250 is bad");
@@ -211,6 +213,38 @@ static void bits_do_not_depend_on_the_caller_s_rounding(void **state) {
   __builtin_ia32_ldmxcsr(0x1f80);
 #endif
   fesetround(FE_TONEAREST);
+}
+
+static mien_status look_for_flush(mien_node *n, void *arg, int64_t begin, int64_t end) {
+  atomic_int *kept = arg;
+  (void)n, (void)begin, (void)end;
+  usleep(500);
+  volatile float tiny = 1e-40f;
+  if (tiny * 1e5f != 0) atomic_fetch_add(kept, 1);
+  return MIEN_OK;
+}
+
+/* In every thread while an operator that asks for it runs, and no longer. */
+static void subnormal_numbers_are_zero_where_asked_for(void **state) {
+  (void)state;
+  mien_op op = {.flags = MIEN_OP_FLUSH}, other = {.flags = 0};
+  mien__record record = {.op = &op}, other_record = {.op = &other};
+  for (int t = 1; t <= 3; t++) {
+    mien__threads *threads = create(t);
+    mien__scope scope = {.threads = threads};
+    mien_node n = {.record = &record, .scope = &scope}, plain = {.record = &other_record, .scope = &scope};
+    atomic_int kept = 0;
+    assert_int_equal(mien__threads_run(threads, &n, 30, 1e6, look_for_flush, &kept), MIEN_OK);
+#if defined(__x86_64__) || defined(__aarch64__)
+    assert_int_equal(kept, 0);
+#endif
+    kept = 0;
+    assert_int_equal(mien__threads_run(threads, &plain, 30, 1e6, look_for_flush, &kept), MIEN_OK);
+    assert_in_range(kept, 1, 30);
+    volatile float tiny = 1e-40f;
+    assert_true(tiny * 1e5f != 0);
+    mien__threads_destroy(threads);
+  }
 }
 
 static double cpu_seconds(void) {
@@ -435,6 +469,7 @@ int main(void) {
                                      cmocka_unit_test(scratch_is_of_one_thread),
                                      cmocka_unit_test(a_run_inside_a_run_does_not_hang),
                                      cmocka_unit_test(bits_do_not_depend_on_the_caller_s_rounding),
+                                     cmocka_unit_test(subnormal_numbers_are_zero_where_asked_for),
                                      cmocka_unit_test(idle_workers_sleep),
                                      cmocka_unit_test(workers_take_no_signals),
                                      cmocka_unit_test(a_forked_child_gets_an_error_and_does_not_hang),

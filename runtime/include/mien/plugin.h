@@ -55,8 +55,10 @@ enum {
   MIEN_OP_VIEW = 8,        /* output 0 is the bytes of input 0 under another shape: never run */
   MIEN_OP_RANDOM = 16,     /* not a function of its inputs: never folded */
   MIEN_OP_DATA_SHAPE = 32, /* output shapes depend on input data; memory comes from mien_alloc_out */
-  MIEN_OP_SERIAL = 64      /* run is called once with the whole range; parallel phases go through
+  MIEN_OP_SERIAL = 64,     /* run is called once with the whole range; parallel phases go through
                               mien_parallel */
+  MIEN_OP_FLUSH = 128      /* sums of products: subnormal numbers count as 0 while it runs, on every thread. Many
+                              CPUs take a hundred times as long for them */
 };
 
 typedef struct mien_rewriter mien_rewriter;
