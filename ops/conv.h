@@ -413,75 +413,14 @@ static inline mien_status conv_pointwise_run(mien_node *n, const conv_state *s, 
   return MIEN_OK;
 }
 
-/* ---- depthwise, channels last */
-
-static inline bool conv_depthwise_applies(const conv_problem *p) {
-  return p->channels_last && p->in_each == 1 && p->out_each == 1 && p->group > 1;
-}
-static inline double conv_depthwise_cost(const conv_problem *p, const mien_math *math) {
-  (void)math;
-  return conv_flops(p) / 20 + 1e3;
-}
-/* [taps][channels] */
-static inline void conv_depthwise_pack(const conv_problem *p, const float *w, float *packed) {
-  for (int64_t c = 0; c < p->out_channels; c++)
-    for (int64_t t = 0; t < p->taps; t++) packed[t * p->out_channels + c] = w[c * p->taps + t];
-}
-static inline mien_status conv_depthwise_fill(mien_node *n, void *memory) {
-  const conv_state *s = mien_state(n);
-  conv_depthwise_pack(&s->p, mien_in(n, 1)->data, memory);
-  return MIEN_OK;
-}
-static inline mien_status conv_depthwise_prepare(mien_node *n, conv_state *s) {
-  const conv_problem *p = &s->p;
-  s->units = s->panels = 1;
-  s->span = p->images * p->out_pixels;
-  s->chunk = conv_min(16, s->span > 0 ? s->span : 1);
-  s->chunks = conv_ceil(s->span, s->chunk);
-  size_t total = 0;
-  bool fits = conv_room(&total, &s->pads_at, p->in_channels, 1, sizeof(float));
-  fits = fits && conv_room(&total, &s->offsets_at, p->taps, 1, sizeof(int64_t));
-  fits = fits && conv_room(&total, &s->rows_at, s->chunk, p->taps, sizeof(float *));
-  fits = fits && conv_room(&total, &s->panel_at, s->packed ? 0 : p->taps, p->out_channels, sizeof(float));
-  if (!fits) return mien_fail(n, MIEN_LIMIT, "the window is too large");
-  MIEN_TRY(mien_scratch(n, total));
-  mien_work(n, s->chunks, 0.1 * (double)p->taps * (double)p->out_channels * (double)s->chunk + 100);
-  return MIEN_OK;
-}
-static inline mien_status conv_depthwise_run(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin,
-                                             int64_t end) {
-  const conv_problem *p = &s->p;
-  const float *pad = conv_begin(n, s), *w = s->packed;
-  const float **table = conv_at(n, s->rows_at);
-  if (!w) {
-    float *packed = conv_at(n, s->panel_at);
-    conv_depthwise_pack(p, mien_in(n, 1)->data, packed);
-    w = packed;
-  }
-  for (int64_t item = begin; item < end; item++) {
-    const int64_t row = item * s->chunk, rows = conv_min(s->chunk, s->span - row);
-    conv_table(p, mien_in(n, 0)->data, pad, conv_at(n, s->offsets_at), row, rows, table);
-    const mien_pieces a = {.rows = table, .stride = rows, .count = p->taps, .length = p->in_channels, .step = 1};
-    const mien_epilogue part = epilogue_at(e, row, 0);
-    mien_math_of(n)->depthwise(rows, &a, w, (float *)mien_out(n, 0)->data + row * p->out_channels, p->out_channels,
-                               &part);
-  }
-  return MIEN_OK;
-}
-
 /* ---- the choice */
 
+#include "ops/conv_depthwise.h"
 #include "ops/conv_winograd.h"
 
 static inline size_t conv_product_bytes(const conv_problem *p, const mien_math *math) {
   size_t each = math->gemm_pack_bytes(p->depth, p->out_each), bytes;
   return each == SIZE_MAX || __builtin_mul_overflow(each, (size_t)p->group, &bytes) ? SIZE_MAX : bytes;
-}
-static inline size_t conv_depthwise_bytes(const conv_problem *p, const mien_math *math) {
-  (void)math;
-  size_t bytes;
-  if (__builtin_mul_overflow((size_t)p->taps, (size_t)p->out_channels, &bytes)) return SIZE_MAX;
-  return __builtin_mul_overflow(bytes, sizeof(float), &bytes) ? SIZE_MAX : bytes;
 }
 
 static const conv_algorithm conv_algorithms[] = {

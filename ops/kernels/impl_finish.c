@@ -1,5 +1,4 @@
-/* ops/kernels/impl_finish.c -- what follows a product: bias, activation, scale and residual, and the depthwise
-** convolution, whose sums go the same way. */
+/* ops/kernels/impl_finish.c -- what follows a product: bias, activation, scale and residual. */
 #include "ops/kernels/kernels.h"
 #include "ops/kernels/vmath.h"
 
@@ -65,39 +64,4 @@ void MIEN_K(mien__finish)(float *tile, int64_t tile_row, int64_t rows, int64_t c
   if (c_column != 1)
     for (int64_t j = 0; j < columns; j++)
       for (int64_t i = 0; i < rows; i++) c[i * c_row + j * c_column] = tile[i * tile_row + j];
-}
-
-enum { DEPTHWISE_WIDTH = 4 * VL };
-
-void MIEN_K(mien__depthwise)(int64_t m, const mien_pieces *a, const float *w, float *c, int64_t c_row,
-                             const mien_epilogue *e) {
-  float tile[DEPTHWISE_WIDTH];
-  for (int64_t i = 0; i < m; i++)
-    for (int64_t j = 0; j < a->length; j += DEPTHWISE_WIDTH) {
-      const int64_t columns = min_i64(DEPTHWISE_WIDTH, a->length - j);
-      if (columns == DEPTHWISE_WIDTH) {
-        vf s0 = vf_set(0), s1 = s0, s2 = s0, s3 = s0;
-        for (int64_t t = 0; t < a->count; t++) {
-          const float *x = a->rows[t * a->stride + i] + j, *k = w + t * a->length + j;
-          s0 = vf_fma(vf_load(x), vf_load(k), s0);
-          s1 = vf_fma(vf_load(x + VL), vf_load(k + VL), s1);
-          s2 = vf_fma(vf_load(x + 2 * VL), vf_load(k + 2 * VL), s2);
-          s3 = vf_fma(vf_load(x + 3 * VL), vf_load(k + 3 * VL), s3);
-        }
-        vf_store(tile, s0);
-        vf_store(tile + VL, s1);
-        vf_store(tile + 2 * VL, s2);
-        vf_store(tile + 3 * VL, s3);
-      } else {
-        for (int64_t v = 0; v < columns; v += VL) {
-          const int64_t count = min_i64(VL, columns - v);
-          vf sum = vf_set(0);
-          for (int64_t t = 0; t < a->count; t++)
-            sum = vf_fma(vf_load_n(a->rows[t * a->stride + i] + j + v, count),
-                         vf_load_n(w + t * a->length + j + v, count), sum);
-          vf_store(tile + v, sum);
-        }
-      }
-      MIEN_K(mien__finish)(tile, DEPTHWISE_WIDTH, 1, columns, c + i * c_row + j, c_row, 1, e, i, j);
-    }
 }

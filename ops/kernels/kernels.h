@@ -13,6 +13,8 @@ void MIEN_K(mien__gemm_pieces)(int64_t m, int64_t n, const mien_pieces *a, const
                                int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e);
 void MIEN_K(mien__depthwise)(int64_t m, const mien_pieces *a, const float *w, float *c, int64_t c_row,
                              const mien_epilogue *e);
+void MIEN_K(mien__depthwise_line)(int64_t m, int64_t next, const mien_pieces *a, const float *w, float *c,
+                                  int64_t c_row, const mien_epilogue *e);
 void MIEN_T(mien__to_bf16)(const float *x, int64_t count, uint16_t *y);
 void MIEN_T(mien__gemm_bf16_pack)(int64_t k, int64_t n, const uint16_t *b, int64_t row_stride, int64_t col_stride,
                                   void *packed);
@@ -34,6 +36,13 @@ void MIEN_K(mien__layer_norm)(const float *x, const float *gamma, const float *b
                               int64_t count, float *mean, float *inv_std);
 
 double MIEN_K(mien__peak)(int64_t rounds, float *sum);
+
+/* Whether e's activation is min(high, max(low, x)), of which a NaN stays a NaN: no function need be called for it. */
+VEC bool clamp_of(const mien_epilogue *e, float *low, float *high) {
+  *low = e->act == MIEN_ACT_RELU ? 0 : e->act == MIEN_ACT_CLIP ? e->alpha : -INFINITY;
+  *high = e->act == MIEN_ACT_CLIP ? e->beta : INFINITY;
+  return e->act == MIEN_ACT_IDENTITY || e->act == MIEN_ACT_RELU || e->act == MIEN_ACT_CLIP;
+}
 
 extern const mien_math MIEN_T(mien__math);
 

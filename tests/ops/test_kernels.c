@@ -175,6 +175,37 @@ static void depthwise_reference(const kernel_call *c, double *want) {
     }
 }
 
+/* ---- depthwise_line: sizes rows, channels, taps, rows to the next row */
+
+static void depthwise_line_counts(kernel_call *c) {
+  SIZES(c, rows, channels, taps, next);
+  c->count[0] = (rows > 0 ? (rows - 1) * next + taps : 0) * channels, c->count[1] = taps * channels;
+  tail_counts(c, 2, rows, channels);
+  c->count[KERNEL_OUT] = rows * channels;
+}
+static void depthwise_line_run(const kernel_call *c, int64_t part, int64_t parts) {
+  SIZES(c, rows, channels, taps, next);
+  const float *at[16];
+  int64_t begin, end;
+  kernel_part(rows, part, parts, &begin, &end);
+  for (int64_t t = 0; t < taps; t++) at[t] = c->data[0] + (begin * next + t) * channels;
+  const mien_pieces a = {.rows = at, .stride = 1, .count = taps, .length = channels, .step = 1};
+  mien_epilogue e;
+  const mien_epilogue *tail = tail_of(c, 2, channels, &e);
+  if (tail && e.residual) e.residual += begin * channels;
+  c->m->depthwise_line(end - begin, next * channels, &a, c->data[1], OUT(c) + begin * channels, channels, tail);
+}
+static void depthwise_line_reference(const kernel_call *c, double *want) {
+  SIZES(c, rows, channels, taps, next);
+  for (int64_t i = 0; i < rows; i++)
+    for (int64_t j = 0; j < channels; j++) {
+      double sum = 0;
+      for (int64_t t = 0; t < taps; t++)
+        sum += (double)c->data[0][(i * next + t) * channels + j] * (double)c->data[1][t * channels + j];
+      want[i * channels + j] = tail_finish(c, 2, sum, j, i * channels + j);
+    }
+}
+
 /* ---- attention: sizes queries, keys, depth, value depth; two heads side by side; variant 1: with a bias */
 
 enum { HEADS = 2 };
@@ -409,6 +440,7 @@ static void winograd_reference(const kernel_call *c, double *want) {
 /* ---- the table */
 
 #define depthwise_before NULL
+#define depthwise_line_before NULL
 #define attention_before NULL
 #define each_before NULL
 #define softmax_before NULL
@@ -422,6 +454,7 @@ static const kernel_row kernels[] = {
     {"long gemm", {{0, 30}, {1, 67}, {250, 530}, {0, 1}}, TAILS, 6, BY(gemm), 3e-5, 2e-6},
     {"gemm_pieces", {{0, 33}, {0, 67}, {0, 8}, {0, 17}}, 3 * TAILS, 6, BY(pieces), 4e-6, 2e-6},
     {"depthwise", {{0, 33}, {0, 67}, {0, 16}}, TAILS, 6, BY(depthwise), 2e-6, 2e-6},
+    {"depthwise_line", {{0, 33}, {0, 67}, {0, 16}, {1, 3}}, TAILS, 6, BY(depthwise_line), 2e-6, 2e-6},
     {"attention", {{0, 33}, {0, 67}, {0, 35}, {0, 35}}, 2, 4, BY(attention), 2e-6, 2e-6},
     {"elementwise", {{0, 67}}, FUNCTIONS, 1, BY(each), 1e-7, 1e-6},
     {"softmax", {{0, 7}, {0, 67}}, 1, 1, BY(softmax), 1e-7, 1e-6},

@@ -181,6 +181,9 @@ typedef struct mien_math {
   void (*gemm_bf16_pack)(int64_t k, int64_t n, const uint16_t *b, int64_t row_stride, int64_t col_stride, void *packed);
   void (*gemm_bf16)(int64_t m, int64_t n, const mien_pieces *a, const void *packed, float *c, int64_t c_row,
                     int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e);
+  /* depthwise where piece t of row i begins at rows[t * stride] + i * next: pixels of one line, with their taps inside the map. */
+  void (*depthwise_line)(int64_t m, int64_t next, const mien_pieces *a, const float *w, float *c, int64_t c_row,
+                         const mien_epilogue *e);
 } mien_math;
 
 /* Services for operators. `size` says how much of the table this host has. */
