@@ -39,6 +39,7 @@ struct conv_state {
   int64_t span, units;                                     /* consecutive rows of Y, and how many times that */
   int64_t chunk, chunks;                                   /* rows an item takes, items a unit */
   int64_t panels;                                          /* a group */
+  int64_t together;                                        /* taps that are one piece */
   size_t packed_each;                                      /* floats of one group's weights */
   const float *packed;                                     /* NULL: W is not constant */
   size_t pads_at, offsets_at, rows_at, block_at, panel_at; /* in scratch */
@@ -163,6 +164,60 @@ static inline void conv_table(const conv_problem *p, const float *x, const float
   }
 }
 
+/* Output coordinates [*low, *high) along d have their windows inside. */
+static inline void conv_inside(const mien_window *w, int d, int64_t *low, int64_t *high) {
+  const int64_t room = w->in[d] + w->before[d] - (w->kernel[d] - 1) * w->dilation[d]; /* for the first tap */
+  *low = conv_min(conv_ceil(w->before[d], w->stride[d]), w->out[d]);
+  *high = room > 0 ? conv_min(conv_ceil(room, w->stride[d]), w->out[d]) : 0;
+  if (*high < *low) *high = *low;
+}
+
+/* The taps of a window's line, which lie one behind the other in X, that begins at pixel `first` of a line of the map and hangs over
+** its ends: put together in `to`. */
+static inline const float *conv_line_at_edge(const conv_problem *p, const float *line, const float *pad, int64_t first,
+                                             float *to) {
+  const int64_t taps = p->w.kernel[2], each = p->in_each;
+  const int64_t low = first < 0 ? conv_min(-first, taps) : 0; /* taps [low, high) are inside */
+  const int64_t high = first < p->w.in[2] ? conv_min(p->w.in[2] - first, taps) : 0;
+  memcpy(to, pad, (size_t)(taps * each) * sizeof(float));
+  if (low < high) memcpy(to + low * each, line + (first + low) * each, (size_t)((high - low) * each) * sizeof(float));
+  return to;
+}
+
+/* Pieces of whole lines of a window: `table` [taps / kernel[2]][rows]. Lines outside the map are `pad`, one line of a window;
+** those at its ends are put together in `lines`, which has room for all. */
+static inline void conv_line_table(const conv_problem *p, const float *x, const float *pad, int64_t row, int64_t rows,
+                                   const float **table, float *lines) {
+  const mien_window *w = &p->w;
+  const int64_t step = w->stride[2] * p->in_each, length = w->kernel[2] * p->in_each;
+  int64_t o[MIEN_WINDOW_RANK], low, high;
+  conv_inside(w, 2, &low, &high);
+  for (int64_t done = 0, count; done < rows; done += count) { /* pixels of one line */
+    const float *from = x + (row + done) / p->out_pixels * p->in_pixels * p->in_each, **to = table + done;
+    conv_locate(p, (row + done) % p->out_pixels, o);
+    count = conv_min(rows - done, w->out[2] - o[2]);
+    for (int64_t a = 0; a < w->kernel[0]; a++)
+      for (int64_t b = 0; b < w->kernel[1]; b++, to += rows) {
+        const int64_t i = o[0] * w->stride[0] - w->before[0] + a * w->dilation[0];
+        const int64_t j = o[1] * w->stride[1] - w->before[1] + b * w->dilation[1];
+        const bool inside = i >= 0 && i < w->in[0] && j >= 0 && j < w->in[1];
+        const float *line = inside ? from + i * p->x_space[0] + j * p->x_space[1] : NULL;
+        for (int64_t k = 0; k < count; k++) {
+          const int64_t at = o[2] + k, first = at * w->stride[2] - w->before[2];
+          to[k] = pad;
+          if (!inside) continue;
+          if (at < low || at >= high) {
+            to[k] = conv_line_at_edge(p, line, pad, first, lines);
+            lines += length;
+            continue;
+          }
+          to[k] = line + first * p->in_each;
+          for (; k + 1 < count && o[2] + k + 1 < high; k++) to[k + 1] = to[k] + step;
+        }
+      }
+  }
+}
+
 /* ---- channels first: a block [depth][rows] of one image, rows along the output */
 
 /* One tap of output pixels o[2] .. o[2] + count of one line, all channels. `inside`: the line is in the input. */
@@ -252,10 +307,10 @@ static inline bool conv_room(size_t *total, size_t *at, int64_t count, int64_t t
 static inline mien_status conv_scratch(mien_node *n, conv_state *s, bool pointers) {
   const conv_problem *p = &s->p;
   size_t total = 0;
-  bool fits = conv_room(&total, &s->pads_at, p->channels_last ? p->in_channels : 0, 1, sizeof(float));
+  bool fits = conv_room(&total, &s->pads_at, p->channels_last ? p->in_channels : 0, s->together, sizeof(float));
   fits = fits && conv_room(&total, &s->offsets_at, p->taps, 1, sizeof(int64_t));
-  fits = fits && conv_room(&total, &s->rows_at, s->chunk, pointers ? p->taps : 1, sizeof(float *));
-  fits = fits && conv_room(&total, &s->block_at, s->chunk, pointers ? 0 : p->depth, sizeof(float));
+  fits = fits && conv_room(&total, &s->rows_at, s->chunk, pointers ? p->taps / s->together : 1, sizeof(float *));
+  fits = fits && conv_room(&total, &s->block_at, s->chunk, pointers && s->together == 1 ? 0 : p->depth, sizeof(float));
   fits =
       fits && conv_room(&total, &s->panel_at, s->packed ? 0 : p->depth, mien_math_of(n)->gemm_columns, sizeof(float));
   if (!fits) return mien_fail(n, MIEN_LIMIT, "the window is too large");
@@ -264,14 +319,19 @@ static inline mien_status conv_scratch(mien_node *n, conv_state *s, bool pointer
 
 static inline void *conv_at(mien_node *n, size_t offset) { return (char *)mien_scratch_of(n) + offset; }
 
-/* Padding values in memory that the kernel may read whole; offsets of the taps. */
+/* Padding values, of the taps of one piece, in memory that the kernel may read whole; offsets of the taps. */
 static inline const float *conv_begin(mien_node *n, const conv_state *s) {
   conv_offsets(&s->p, conv_at(n, s->offsets_at));
   const mien_tensor *given = mien_in_count(n) > 6 ? mien_in(n, 6) : NULL;
-  if (given || !s->p.channels_last) return given ? given->data : NULL;
-  float *zeros = conv_at(n, s->pads_at);
-  memset(zeros, 0, (size_t)s->p.in_channels * sizeof(float));
-  return zeros;
+  if (!s->p.channels_last || (given && s->together == 1)) return given ? given->data : NULL;
+  float *pads = conv_at(n, s->pads_at);
+  const size_t bytes = (size_t)s->p.in_channels * sizeof(float);
+  for (int64_t t = 0; t < s->together; t++)
+    if (given)
+      memcpy(pads + t * s->p.in_channels, given->data, bytes);
+    else
+      memset(pads + t * s->p.in_channels, 0, bytes);
+  return pads;
 }
 
 /* ---- the product of gathered rows: both layouts, any group */
@@ -297,23 +357,32 @@ static inline double conv_product_ns(int64_t m, int64_t k, int64_t panels, const
 /* A network's weights do not stay in a cache from one run to the next: they come out of memory, at 28 bytes a nanosecond. */
 static inline double conv_weights_ns(double bytes) { return bytes / 28; }
 
-static inline double conv_product_cost(const conv_problem *p, const mien_math *math) {
+/* `pieces` of a row: a block of rows takes up each of them in 6 ns, and each in X's pixels is looked for in 1. */
+static inline double conv_pieces_cost(const conv_problem *p, int64_t pieces, const mien_math *math) {
   const int64_t panels = conv_ceil(p->out_each, math->gemm_columns);
   const double weights = (double)p->group * (double)panels * (double)math->gemm_columns * (double)p->depth * 4;
-  return (double)p->images * (double)p->group * conv_product_ns(p->out_pixels, p->depth, panels, math) +
+  const double blocks = (double)conv_ceil(p->out_pixels, math->gemm_rows) * (double)panels;
+  const double taken = (double)pieces * (6 * blocks + (double)p->out_pixels);
+  return (double)p->images * (double)p->group * (conv_product_ns(p->out_pixels, p->depth, panels, math) + taken) +
          conv_weights_ns(weights) + 1e3;
 }
+static inline double conv_product_cost(const conv_problem *p, const mien_math *math) {
+  return conv_pieces_cost(p, p->channels_last ? p->taps : 1, math);
+}
 
-static inline mien_status conv_product_prepare(mien_node *n, conv_state *s) {
+/* `together`: taps a piece. */
+static inline mien_status conv_pieces_prepare(mien_node *n, conv_state *s, int64_t together) {
   const conv_problem *p = &s->p;
+  s->together = together;
   const mien_math *math = mien_math_of(n);
   const bool last = p->channels_last;
   s->units = last ? 1 : p->images;
   s->span = last ? p->images * p->out_pixels : p->out_pixels;
   s->panels = conv_ceil(p->out_each, math->gemm_columns);
   /* As many rows as the gathered block or the table of pointers leaves room for in a second-level cache. */
-  const int64_t row_bytes = last ? p->taps * (int64_t)sizeof(float *) : p->depth * (int64_t)sizeof(float);
-  int64_t rows = conv_min(32 * math->gemm_rows, (last ? 64 : 256) * 1024 / (row_bytes > 0 ? row_bytes : 1));
+  const bool pointers = last && together == 1;
+  const int64_t row_bytes = pointers ? p->taps * (int64_t)sizeof(float *) : p->depth * (int64_t)sizeof(float);
+  int64_t rows = conv_min(32 * math->gemm_rows, (pointers ? 64 : 256) * 1024 / (row_bytes > 0 ? row_bytes : 1));
   const int64_t others = s->units * p->group * s->panels, wanted = 4 * (int64_t)mien_threads(n);
   if (others < wanted) rows = conv_min(rows, conv_ceil(s->span, conv_ceil(wanted, others > 0 ? others : 1)));
   rows = conv_ceil(rows, math->gemm_rows) * math->gemm_rows;
@@ -325,6 +394,7 @@ static inline mien_status conv_product_prepare(mien_node *n, conv_state *s) {
   mien_work(n, s->units * s->chunks * p->group * s->panels, flops / 60 + 100);
   return MIEN_OK;
 }
+static inline mien_status conv_product_prepare(mien_node *n, conv_state *s) { return conv_pieces_prepare(n, s, 1); }
 
 /* One item range within a chunk and group: panels [panel, panel + take). */
 static inline void conv_product_part(mien_node *n, const conv_state *s, const mien_pieces *a, int64_t rows, int64_t g,
@@ -356,6 +426,11 @@ static inline mien_pieces conv_rows(mien_node *n, const conv_state *s, const flo
   const float **table = conv_at(n, s->rows_at);
   const int64_t channel = g * p->in_each;
   const float *x = (const float *)mien_in(n, 0)->data + channel * p->x_channel;
+  if (s->together > 1) {
+    conv_line_table(p, x, pad, row, rows, table, conv_at(n, s->block_at));
+    const int64_t pieces = p->taps / s->together, length = s->together * p->in_each;
+    return (mien_pieces){.rows = table, .stride = rows, .count = pieces, .length = length, .step = 1};
+  }
   if (p->channels_last) {
     conv_table(p, x, pad + channel, conv_at(n, s->offsets_at), row, rows, table);
     return (mien_pieces){.rows = table, .stride = rows, .count = p->taps, .length = p->in_each, .step = 1};
@@ -384,6 +459,22 @@ static inline mien_status conv_product_run(mien_node *n, const conv_state *s, co
     item += take;
   }
   return MIEN_OK;
+}
+
+/* ---- the lines of a window as one piece, channels last, for maps of few channels such as pictures */
+
+static inline bool conv_lines_applies(const conv_problem *p) {
+  return p->channels_last && p->group == 1 && p->w.kernel[2] > 1 && p->w.dilation[2] == 1;
+}
+static inline double conv_lines_cost(const conv_problem *p, const mien_math *math) {
+  const mien_window *w = &p->w;
+  int64_t edge = conv_ceil(w->before[2], w->stride[2]) + conv_ceil(w->after[2], w->stride[2]);
+  edge = conv_min(edge, w->out[2]);
+  const double copied = w->out[2] > 0 ? (double)p->out_pixels / (double)w->out[2] * (double)edge : 0;
+  return conv_pieces_cost(p, p->taps / w->kernel[2], math) + (double)p->images * copied * (double)p->depth * 0.5;
+}
+static inline mien_status conv_lines_prepare(mien_node *n, conv_state *s) {
+  return conv_pieces_prepare(n, s, s->p.w.kernel[2]);
 }
 
 /* ---- 1x1, channels last: the map is the left operand as it lies */
@@ -426,6 +517,8 @@ static inline size_t conv_product_bytes(const conv_problem *p, const mien_math *
 static const conv_algorithm conv_algorithms[] = {
     {"product", NULL, conv_any, conv_product_cost, conv_product_prepare, conv_product_bytes, conv_product_fill,
      conv_product_run},
+    {"product", NULL, conv_lines_applies, conv_lines_cost, conv_lines_prepare, conv_product_bytes, conv_product_fill,
+     conv_product_run},
     {"product", NULL, conv_pointwise_applies, conv_pointwise_cost, conv_product_prepare, conv_product_bytes,
      conv_product_fill, conv_pointwise_run},
     {"depthwise", "depthwise", conv_depthwise_applies, conv_depthwise_cost, conv_depthwise_prepare,
@@ -457,6 +550,7 @@ static inline const conv_algorithm *conv_choose(const conv_problem *p, const mie
 static inline mien_status conv_prepare_as(mien_node *n, conv_state *s, const conv_algorithm *algorithm) {
   const conv_problem *p = &s->p;
   s->algorithm = algorithm;
+  s->together = 1;
   const size_t bytes = algorithm->bytes(p, mien_math_of(n));
   if (bytes == SIZE_MAX) return mien_fail(n, MIEN_LIMIT, "the weights are too large to pack");
   s->packed_each = bytes / (size_t)p->group / sizeof(float);

@@ -30,14 +30,6 @@ static inline size_t conv_depthwise_bytes(const conv_problem *p, const mien_math
   return __builtin_mul_overflow(bytes, sizeof(float), &bytes) ? SIZE_MAX : bytes;
 }
 
-/* Output coordinates [*low, *high) along d have their windows inside. */
-static inline void conv_depthwise_inside(const mien_window *w, int d, int64_t *low, int64_t *high) {
-  const int64_t room = w->in[d] + w->before[d] - (w->kernel[d] - 1) * w->dilation[d]; /* for the first tap */
-  *low = conv_min(conv_ceil(w->before[d], w->stride[d]), w->out[d]);
-  *high = room > 0 ? conv_min(conv_ceil(room, w->stride[d]), w->out[d]) : 0;
-  if (*high < *low) *high = *low;
-}
-
 static inline mien_status conv_depthwise_prepare(mien_node *n, conv_state *s) {
   const conv_problem *p = &s->p;
   s->units = s->panels = 1;
@@ -94,10 +86,10 @@ static inline void conv_depthwise_one_line(const conv_depthwise_job *j, int64_t 
   conv_locate(p, row % p->out_pixels, o);
   bool inside = true;
   for (int d = 0; d < 2; d++) {
-    conv_depthwise_inside(&p->w, d, &first, &last);
+    conv_inside(&p->w, d, &first, &last);
     inside = inside && o[d] >= first && o[d] < last;
   }
-  conv_depthwise_inside(&p->w, 2, &low, &high);
+  conv_inside(&p->w, 2, &low, &high);
   /* Whole blocks of a kernel: the edges' take some of the pixels between. */
   if (low > 0) low = conv_min(conv_ceil(low, CONV_DEPTHWISE_EDGE) * CONV_DEPTHWISE_EDGE, width);
   if (high < width)
