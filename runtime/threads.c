@@ -42,8 +42,8 @@ typedef struct job {
   mien_node *node;
   mien_task_fn *fn;
   void *arg;
-  int64_t count, piece, pieces;
-  const mien__watch *watch; /* NULL: nobody */
+  int64_t count, unit, pieces; /* pieces of nearly as many units of items each */
+  const mien__watch *watch;    /* NULL: nobody */
   uint32_t phase;
   _Atomic int64_t lowest_failed;
 } job;
@@ -119,14 +119,20 @@ static mien_status do_piece(const lane *l, const job *j, mien_node *node, int64_
   return status;
 }
 
+/* The item with which a piece begins. */
+static int64_t piece_begin(const job *j, int64_t piece) {
+  const int64_t units = j->count / j->unit + (j->count % j->unit != 0), more = units % j->pieces;
+  const int64_t unit = units / j->pieces * piece + (piece < more ? piece : more);
+  return unit < units ? unit * j->unit : j->count;
+}
+
 /* Every share is fetched in order, and of each those pieces alone are left out that come after one that failed. So all
 ** before the first failing piece are computed, and which one that is does not change from run to run. */
 static void lane_share(lane *l, lane *owner, job *j, mien_node *node) {
   for (;;) {
     int64_t piece = atomic_fetch_add_explicit(&owner->next, 1, memory_order_relaxed);
     if (piece >= owner->end || piece > atomic_load_explicit(&j->lowest_failed, memory_order_relaxed)) return;
-    int64_t begin = piece * j->piece;
-    int64_t end = j->count - begin < j->piece ? j->count : begin + j->piece;
+    int64_t begin = piece_begin(j, piece), end = piece_begin(j, piece + 1);
     mien_status status = do_piece(l, j, node, begin, end);
     if (status == MIEN_OK) continue;
     l->failed_piece = piece; /* of two, the second is the lower one; its text replaces the first one's */
@@ -177,18 +183,19 @@ static mien_status first_failure(const mien__threads *threads, const job *j) {
   return first->status;
 }
 
-/* Items of one piece. Cheap items are elements, which kernels take in vectors: cut at a multiple, every element is in a
-** vector's body or in the tail as it would be without threads, so results have the same bits. */
-static int64_t piece_size(int64_t count, double cost, int threads) {
+/* Cuts a job. Cheap items are elements, which kernels take in vectors: cut at a multiple, every element is in a vector's body
+** or in the tail as it would be without threads, so results have the same bits. Every lane has as many pieces as the others
+** where there are more pieces than lanes. */
+static void cut(job *j, double cost, int threads) {
+  j->unit = j->pieces = 1;
+  if (threads == 1) return;
   if (!(cost > 1e-3)) cost = 1e-3;
-  double least = PIECE_NS / cost;
-  int64_t piece = least >= (double)count ? count : (int64_t)least + 1;
-  const int64_t lanes = (int64_t)threads * PIECES_PER_LANE;
-  int64_t share = count / lanes + (count % lanes != 0);
-  if (piece < share) piece = share;
-  if (least >= ALIGNED_ITEMS && piece <= INT64_MAX - ALIGNED_ITEMS)
-    piece = (piece + ALIGNED_ITEMS - 1) / ALIGNED_ITEMS * ALIGNED_ITEMS;
-  return piece < count ? piece : count;
+  if (PIECE_NS / cost >= ALIGNED_ITEMS) j->unit = ALIGNED_ITEMS;
+  const int64_t units = j->count / j->unit + (j->count % j->unit != 0), most = (int64_t)threads * PIECES_PER_LANE;
+  const double worth = (double)j->count * cost / PIECE_NS;
+  j->pieces = worth < (double)most ? (int64_t)worth + ((double)(int64_t)worth < worth) : most;
+  if (j->pieces > threads) j->pieces = (j->pieces + threads - 1) / threads * threads;
+  if (j->pieces > units) j->pieces = units;
 }
 
 /* ---------------------------------------------------------------- workers */
@@ -269,9 +276,8 @@ static void close_job(mien__threads *threads) {
 }
 
 static mien_status run_job(mien__threads *threads, job *j) {
-  if (!threads->begun && threads->count > 1 && getpid() != threads->pid) j->piece = j->count;
-  if (j->piece >= j->count) return do_piece(&threads->lanes[0], j, j->node, 0, j->count);
-  j->pieces = (j->count - 1) / j->piece + 1;
+  if (!threads->begun && threads->count > 1 && getpid() != threads->pid) j->pieces = 1;
+  if (j->pieces <= 1) return do_piece(&threads->lanes[0], j, j->node, 0, j->count);
   atomic_init(&j->lowest_failed, INT64_MAX);
   atomic_store_explicit(&threads->running, true, memory_order_relaxed);
   open_job(threads, j);
@@ -287,7 +293,7 @@ mien_status mien__threads_run(mien__threads *threads, mien_node *n, int64_t coun
   /* A run inside a run is computed by whoever asks for it. */
   if (!threads || atomic_load_explicit(&threads->running, memory_order_relaxed)) return fn(n, arg, 0, count);
   job j = {.node = n, .fn = fn, .arg = arg, .count = count, .watch = threads->watch};
-  j.piece = threads->count > 1 ? piece_size(count, cost, threads->count) : count;
+  cut(&j, cost, threads->count);
   if (!threads->watch) return run_job(threads, &j);
   j.phase = threads->watch->phase++;
   mien__watch_tell(j.watch, MIEN_EVENT_PHASE, false, 0, j.phase, 0, count);

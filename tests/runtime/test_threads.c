@@ -50,6 +50,7 @@ typedef struct {
   mien__threads *threads;
   atomic_int *hits;
   atomic_int pieces, misaligned;
+  atomic_llong longest; /* of the pieces */
   int64_t count, fail_from, fail_to;
 } work;
 
@@ -57,6 +58,8 @@ static mien_status count_items(mien_node *n, void *arg, int64_t begin, int64_t e
   work *w = arg;
   (void)n;
   atomic_fetch_add(&w->pieces, 1);
+  long long longest = atomic_load(&w->longest);
+  while (end - begin > longest && !atomic_compare_exchange_weak(&w->longest, &longest, end - begin)) {}
   if (begin % 64 || (end % 64 && end != w->count)) atomic_fetch_add(&w->misaligned, 1);
   for (int64_t i = begin; i < end; i++) atomic_fetch_add(&w->hits[i], 1);
   return MIEN_OK;
@@ -79,6 +82,9 @@ static void every_item_once(void **state) {
         /* Less than 10 us of work is not split; cheap items are cut at multiples of 64. */
         if ((double)counts[c] * costs[k] < 1e4 || t == 1) assert_true(w.pieces <= 1);
         if (costs[k] < 150) assert_int_equal(w.misaligned, 0);
+        /* No piece is a whole unit longer than the mean. */
+        const int64_t unit = costs[k] < 150 ? 64 : 1;
+        if (w.pieces) assert_true(w.longest < counts[c] / w.pieces + 1 + unit);
         if (t > 1 && (double)counts[c] * costs[k] > 1e6 && counts[c] > 1000) assert_true(w.pieces > 1);
       }
     mien__threads_destroy(threads);
