@@ -510,12 +510,11 @@ static inline mien_status conv_pointwise_run(mien_node *n, const conv_state *s, 
 /* ---- the choice */
 
 #include "ops/conv_depthwise.h"
-#include "ops/conv_winograd.h"
-
 static inline size_t conv_product_bytes(const conv_problem *p, const mien_math *math) {
   size_t each = math->gemm_pack_bytes(p->depth, p->out_each), bytes;
   return each == SIZE_MAX || __builtin_mul_overflow(each, (size_t)p->group, &bytes) ? SIZE_MAX : bytes;
 }
+#include "ops/conv_winograd.h"
 
 static const conv_algorithm conv_algorithms[] = {
     {"product", NULL, conv_any, conv_product_cost, conv_product_prepare, conv_product_bytes, conv_product_fill,
@@ -526,15 +525,7 @@ static const conv_algorithm conv_algorithms[] = {
      conv_product_fill, conv_pointwise_run},
     {"depthwise", "depthwise", conv_depthwise_applies, conv_depthwise_cost, conv_depthwise_prepare,
      conv_depthwise_bytes, conv_depthwise_fill, conv_depthwise_run},
-    {"winograd2", "winograd F(2,3)", conv_winograd_applies, conv_winograd2_cost, conv_winograd2_prepare,
-     conv_winograd2_bytes, conv_winograd2_fill, conv_winograd_run},
-    {"winograd4", "winograd F(4,3)", conv_winograd_applies, conv_winograd4_cost, conv_winograd4_prepare,
-     conv_winograd4_bytes, conv_winograd4_fill, conv_winograd_run},
-    {"winograd2 raw", "winograd F(2,3) raw", conv_winograd_raw_applies, conv_winograd2_raw_cost,
-     conv_winograd2_raw_prepare, conv_product_bytes, conv_product_fill, conv_winograd_run},
-    {"winograd4 raw", "winograd F(4,3) raw", conv_winograd_raw_applies, conv_winograd4_raw_cost,
-     conv_winograd4_raw_prepare, conv_product_bytes, conv_product_fill, conv_winograd_run},
-};
+    CONV_WINOGRADS(CONV_WINOGRAD_ROW)};
 
 static inline const conv_algorithm *conv_choose(const conv_problem *p, const mien_math *math) {
   const conv_algorithm *chosen = NULL;

@@ -1,4 +1,4 @@
-/* ops/conv_winograd.h -- the part of ops/conv.h that runs 3x3 convolutions by Winograd's method, channels last. Tiles of all
+/* ops/conv_winograd.h -- the part of ops/conv.h that runs 3x3 convolutions of stride 1 or 2 by Winograd's method, channels last. Tiles of all
 ** images are cut into chunks whose transformed inputs V stay in the second-level cache: an item transforms a chunk and
 ** multiplies it with every panel of weights. A map of few chunks goes in two phases instead, so that all threads are
 ** busy and weights pass once: all threads fill one V in the caller's scratch, then items are panels and chunks of it.
@@ -19,12 +19,12 @@ enum {
   CONV_WINOGRAD_RAW_CHUNK = 128           /* tiles, where weights are transformed in passing: once a chunk */
 };
 
-static inline bool conv_winograd_applies(const conv_problem *p) {
+static inline bool conv_winograd_applies(const conv_problem *p, int stride) {
   const mien_window *w = &p->w;
   bool fits = p->channels_last && p->constant && p->group == 1 && p->in_channels > 0 && p->out_channels > 0;
   fits = fits && w->kernel[0] == 1 && w->in[0] == 1 && w->out[0] == 1 && w->before[0] == 0;
   for (int d = 1; d < MIEN_WINDOW_RANK; d++)
-    fits = fits && w->kernel[d] == 3 && w->stride[d] == 1 && w->dilation[d] == 1 && w->out[d] > 0;
+    fits = fits && w->kernel[d] == 3 && w->stride[d] == stride && w->dilation[d] == 1 && w->out[d] > 0;
   return fits;
 }
 
@@ -33,15 +33,20 @@ static inline int64_t conv_winograd_tiles(const conv_problem *p, int size) {
 }
 
 /* Of more tiles than these, an image's weights are used often enough. */
-static inline bool conv_winograd_raw_applies(const conv_problem *p) {
-  return conv_winograd_applies(p) && conv_winograd_tiles(p, 4) <= CONV_WINOGRAD_RAW_CHUNK;
+static inline bool conv_winograd_few(const conv_problem *p) {
+  return conv_winograd_tiles(p, 4) <= CONV_WINOGRAD_RAW_CHUNK;
 }
 
-static inline int64_t conv_winograd_points(int size) { return (int64_t)(size + 2) * (size + 2); }
+static inline int64_t conv_winograd_points(const mien__winograd_shape *s) {
+  return (int64_t)mien__winograd_pixels(s) * mien__winograd_pixels(s);
+}
+/* Transforms of a channel's weights. */
+static inline int64_t conv_winograd_matrices(int size) { return (int64_t)(size + 2) * (size + 2); }
 
 static inline mien__winograd_shape conv_winograd_shape(const conv_problem *p, int size, const mien_math *math) {
   const int64_t vector = mien__winograd_of(math)->vector;
   mien__winograd_shape s = {.size = size, .in_channels = p->in_channels, .out_channels = p->out_channels};
+  s.stride = (int)p->w.stride[1];
   s.v_row = conv_ceil(p->in_channels, vector) * vector;
   if (s.v_row % 256 == 0) s.v_row += 16; /* rows of a block on different sets of the first-level cache */
   return s;
@@ -55,14 +60,8 @@ static inline void conv_winograd_steps(mien__winograd_shape *s, int64_t tiles, i
 
 static inline size_t conv_winograd_bytes(const conv_problem *p, int size, const mien_math *math) {
   size_t bytes = math->gemm_pack_bytes(p->in_channels, p->out_channels);
-  if (bytes == SIZE_MAX || __builtin_mul_overflow(bytes, (size_t)conv_winograd_points(size), &bytes)) return SIZE_MAX;
+  if (bytes == SIZE_MAX || __builtin_mul_overflow(bytes, (size_t)conv_winograd_matrices(size), &bytes)) return SIZE_MAX;
   return bytes;
-}
-static inline size_t conv_winograd2_bytes(const conv_problem *p, const mien_math *math) {
-  return conv_winograd_bytes(p, 2, math);
-}
-static inline size_t conv_winograd4_bytes(const conv_problem *p, const mien_math *math) {
-  return conv_winograd_bytes(p, 4, math);
 }
 
 /* An element of V or M costs a quarter of a nanosecond a vector to make or to use, as measured; one of transformed weights
@@ -70,24 +69,17 @@ static inline size_t conv_winograd4_bytes(const conv_problem *p, const mien_math
 static inline double conv_winograd_cost(const conv_problem *p, int size, bool raw, const mien_math *math) {
   const int64_t panels = conv_ceil(p->out_channels, math->gemm_columns), tiles = conv_winograd_tiles(p, size);
   const int64_t vector = mien__winograd_of(math)->vector;
-  const double points = (double)conv_winograd_points(size), places = (double)p->images * (double)tiles * points;
+  const mien__winograd_shape shape = conv_winograd_shape(p, size, math);
+  const double points = (double)conv_winograd_points(&shape), places = (double)p->images * (double)tiles * points;
   const double vectors = (double)conv_ceil(p->in_channels, vector) + 2.0 * (double)panels;
   const double elements = (double)conv_winograd_bytes(p, size, math) / sizeof(float);
   const double weights =
-      raw ? conv_weights_ns(9 / points * elements * sizeof(float)) +
+      raw ? conv_weights_ns(9.0 / (double)conv_winograd_matrices(size) * elements * sizeof(float)) +
                 0.7 * elements / (double)vector * (double)conv_ceil(p->images * tiles, CONV_WINOGRAD_RAW_CHUNK)
           : conv_weights_ns(elements * sizeof(float));
   return (double)p->images * points * conv_product_ns(tiles, p->in_channels, panels, math) + places * vectors * 1.0 +
          weights + 3e3;
 }
-#define CONV_WINOGRAD_COST(name, size, raw)                                               \
-  static inline double conv_##name##_cost(const conv_problem *p, const mien_math *math) { \
-    return conv_winograd_cost(p, size, raw, math);                                        \
-  }
-CONV_WINOGRAD_COST(winograd2, 2, false)
-CONV_WINOGRAD_COST(winograd4, 4, false)
-CONV_WINOGRAD_COST(winograd2_raw, 2, true)
-CONV_WINOGRAD_COST(winograd4_raw, 4, true)
 
 static inline mien_status conv_winograd_fill(mien_node *n, int size, void *memory) {
   const conv_state *s = mien_state(n);
@@ -96,12 +88,10 @@ static inline mien_status conv_winograd_fill(mien_node *n, int size, void *memor
   mien__winograd_of(math)->pack(&shape, mien_in(n, 1)->data, memory);
   return MIEN_OK;
 }
-static inline mien_status conv_winograd2_fill(mien_node *n, void *memory) { return conv_winograd_fill(n, 2, memory); }
-static inline mien_status conv_winograd4_fill(mien_node *n, void *memory) { return conv_winograd_fill(n, 4, memory); }
 
 /* Chunks where weights are transformed in passing: as few as the caches allow. */
 static inline void conv_winograd_plan_raw(conv_state *s) {
-  const int64_t tile = conv_winograd_points(s->winograd.size) * s->winograd.v_row * (int64_t)sizeof(float);
+  const int64_t tile = conv_winograd_points(&s->winograd) * s->winograd.v_row * (int64_t)sizeof(float);
   const int64_t fit = conv_min(CONV_WINOGRAD_RAW_CHUNK, CONV_WINOGRAD_SHARED / tile);
   const int64_t pieces = conv_ceil(s->span, fit < 1 ? 1 : fit);
   s->phases = true;
@@ -115,7 +105,7 @@ static inline void conv_winograd_plan_raw(conv_state *s) {
 ** more. Where that leaves threads without work, V is shared. */
 static inline void conv_winograd_plan(conv_state *s, const mien_math *math, int threads) {
   const int64_t tiles = s->span, columns = math->gemm_columns;
-  const int64_t points = conv_winograd_points(s->winograd.size), row = s->winograd.v_row;
+  const int64_t points = conv_winograd_points(&s->winograd), row = s->winograd.v_row;
   const int64_t fit = CONV_WINOGRAD_CACHE / (points * (row + columns) * (int64_t)sizeof(float));
   int64_t chunk = conv_min(4, fit / math->gemm_rows) * math->gemm_rows;
   if (chunk < math->gemm_rows) chunk = math->gemm_rows;
@@ -141,7 +131,6 @@ static inline void conv_winograd_plan(conv_state *s, const mien_math *math, int 
 static inline mien_status conv_winograd_prepare(mien_node *n, conv_state *s, int size, bool raw) {
   const conv_problem *p = &s->p;
   const mien_math *math = mien_math_of(n);
-  const int64_t points = conv_winograd_points(size);
   if (p->in_channels > INT32_MAX) return mien_fail(n, MIEN_LIMIT, "the convolution has too many channels");
   s->down = conv_ceil(p->w.out[1], size);
   s->across = conv_ceil(p->w.out[2], size);
@@ -149,6 +138,7 @@ static inline mien_status conv_winograd_prepare(mien_node *n, conv_state *s, int
   s->span = p->images * s->down * s->across;
   s->panels = conv_ceil(p->out_channels, math->gemm_columns);
   s->winograd = conv_winograd_shape(p, size, math);
+  const int64_t points = conv_winograd_points(&s->winograd);
   s->raw = raw;
   if (raw)
     conv_winograd_plan_raw(s);
@@ -162,7 +152,7 @@ static inline mien_status conv_winograd_prepare(mien_node *n, conv_state *s, int
   fits = fits && conv_room(&total, &s->m_at, points, s->winograd.m_step, sizeof(float));
   fits = fits && conv_room(&total, &s->ready_at, mien_threads(n), 1, sizeof(bool));
   const int64_t block = MIEN_WINOGRAD_BLOCK * math->gemm_columns + MIEN_WINOGRAD_SKEW;
-  fits = fits && conv_room(&total, &s->u_at, raw ? points : 0, block, sizeof(float));
+  fits = fits && conv_room(&total, &s->u_at, raw ? conv_winograd_matrices(size) : 0, block, sizeof(float));
   fits = fits && conv_room(&total, &s->panel_at, raw ? 0 : p->depth, math->gemm_columns, sizeof(float));
   if (!fits) return mien_fail(n, MIEN_LIMIT, "the convolution has too many channels");
   MIEN_TRY(mien_scratch(n, total));
@@ -170,14 +160,6 @@ static inline mien_status conv_winograd_prepare(mien_node *n, conv_state *s, int
   mien_work(n, s->phases ? s->span > 0 : s->chunks, s->phases ? cost : cost / (double)(s->chunks > 0 ? s->chunks : 1));
   return MIEN_OK;
 }
-#define CONV_WINOGRAD_PREPARE(name, size, raw)                                   \
-  static inline mien_status conv_##name##_prepare(mien_node *n, conv_state *s) { \
-    return conv_winograd_prepare(n, s, size, raw);                               \
-  }
-CONV_WINOGRAD_PREPARE(winograd2, 2, false)
-CONV_WINOGRAD_PREPARE(winograd4, 4, false)
-CONV_WINOGRAD_PREPARE(winograd2_raw, 2, true)
-CONV_WINOGRAD_PREPARE(winograd4_raw, 4, true)
 
 /* ---- run */
 
@@ -196,9 +178,9 @@ static inline void conv_winograd_pixels(mien_node *n, const conv_winograd_run_st
                                         const float **pixels) {
   const conv_state *s = r->s;
   const conv_problem *p = &s->p;
-  const int64_t size = s->winograd.size, points = size + 2;
+  const int64_t points = mien__winograd_pixels(&s->winograd), step = s->winograd.size * s->winograd.stride;
   const int64_t image = tile / (s->down * s->across), place = tile % (s->down * s->across);
-  const int64_t top = place / s->across * size - p->w.before[1], left = place % s->across * size - p->w.before[2];
+  const int64_t top = place / s->across * step - p->w.before[1], left = place % s->across * step - p->w.before[2];
   const float *x = (const float *)mien_in(n, 0)->data + image * p->in_pixels * p->in_channels;
   for (int64_t i = 0; i < points; i++)
     for (int64_t j = 0; j < points; j++) {
@@ -218,13 +200,13 @@ static inline void conv_winograd_in(mien_node *n, const conv_winograd_run_state 
 /* Whether a NaN lies under the window of each of a tile's rows x across outputs. */
 static inline bool conv_winograd_lost(const conv_winograd_run_state *r, const float *const *pixels, int64_t rows,
                                       int64_t across) {
-  const int64_t points = r->s->winograd.size + 2;
+  const int64_t points = mien__winograd_pixels(&r->s->winograd), stride = r->s->winograd.stride;
   bool lost[MIEN_WINOGRAD_POINTS];
   for (int64_t i = 0; i < points * points; i++) lost[i] = r->kernels->has_nan(pixels[i], r->s->p.in_channels);
   for (int64_t i = 0; i < rows; i++)
     for (int64_t j = 0; j < across; j++) {
       bool any = false;
-      for (int64_t t = 0; t < 9; t++) any = any || lost[(i + t / 3) * points + j + t % 3];
+      for (int64_t t = 0; t < 9; t++) any = any || lost[(i * stride + t / 3) * points + j * stride + t % 3];
       if (!any) return false;
     }
   return true;
@@ -245,7 +227,8 @@ static inline void conv_winograd_again(mien_node *n, const conv_winograd_run_sta
                                        int64_t across, const float *weights, int64_t column, int64_t columns,
                                        const float **plain, float *y) {
   const mien_math *math = mien_math_of(n);
-  const int64_t size = r->s->winograd.size, count = size * size;
+  const int64_t size = r->s->winograd.size, stride = r->s->winograd.stride, count = size * size;
+  const int64_t points = mien__winograd_pixels(&r->s->winograd);
   const float *pixels[MIEN_WINOGRAD_POINTS], *table[9 * MIEN_WINOGRAD_PIXELS];
   conv_winograd_pixels(n, r, tile, pixels);
   if (conv_winograd_lost(r, pixels, rows, across)) {
@@ -255,7 +238,7 @@ static inline void conv_winograd_again(mien_node *n, const conv_winograd_run_sta
   if (!*plain) *plain = conv_winograd_plain(n, r->s, weights, column, columns);
   for (int64_t t = 0; t < 9; t++)
     for (int64_t i = 0; i < count; i++)
-      table[t * count + i] = pixels[(i / size + t / 3) * (size + 2) + i % size + t % 3];
+      table[t * count + i] = pixels[(i / size * stride + t / 3) * points + i % size * stride + t % 3];
   const mien_pieces a = {.rows = table, .stride = count, .count = 9, .length = r->s->p.in_channels, .step = 1};
   math->gemm_pieces(count, columns, &a, *plain, y, math->gemm_columns, 1, 0, columns, NULL);
 }
@@ -267,7 +250,7 @@ static inline void conv_winograd_out(mien_node *n, const conv_winograd_run_state
   const conv_problem *p = &s->p;
   const int64_t size = s->winograd.size, width = mien_math_of(n)->gemm_columns;
   const int64_t first = chunk * s->chunk, tiles = conv_min(s->chunk, s->span - first);
-  const int64_t panel_size = (s->raw ? 9 : conv_winograd_points((int)size)) * p->in_channels * width;
+  const int64_t panel_size = (s->raw ? 9 : conv_winograd_matrices((int)size)) * p->in_channels * width;
   float *m = conv_at(n, s->m_at), *y = mien_out(n, 0)->data;
   for (; panel < end; panel++) {
     const float *weights = s->packed + panel * panel_size;
@@ -296,7 +279,7 @@ static inline void conv_winograd_out(mien_node *n, const conv_winograd_run_state
 static inline float *conv_winograd_place(const conv_winograd_run_state *r, int64_t tile) {
   const mien__winograd_shape *shape = &r->s->winograd;
   const int64_t chunk = tile / r->s->chunk - r->first, row = tile % r->s->chunk;
-  return r->v + chunk * conv_winograd_points(shape->size) * shape->v_step + row * shape->v_row;
+  return r->v + chunk * conv_winograd_points(shape) * shape->v_step + row * shape->v_row;
 }
 
 /* Items: tiles from those of chunk `first` on. */
@@ -337,7 +320,7 @@ static inline mien_status conv_winograd_each(mien_node *n, void *arg, int64_t be
 
 static inline mien_status conv_winograd_run_phases(mien_node *n, conv_winograd_run_state *r) {
   const conv_state *s = r->s;
-  const int64_t points = conv_winograd_points(s->winograd.size);
+  const int64_t points = conv_winograd_points(&s->winograd);
   const double in_cost = (double)points * (double)s->winograd.v_row / 16;
   const double out_cost = (double)points * conv_product_ns(s->chunk, s->p.in_channels, 1, mien_math_of(n));
   if (s->each) {
@@ -367,5 +350,48 @@ static inline mien_status conv_winograd_run(mien_node *n, const conv_state *s, c
   }
   return MIEN_OK;
 }
+
+/* ---- the algorithms: name, title, size, stride, weights transformed in passing */
+
+#define CONV_WINOGRADS(X)                                     \
+  X(winograd2, "F(2,3)", 2, 1, false)                         \
+  X(winograd4, "F(4,3)", 4, 1, false)                         \
+  X(winograd5, "F(5,3)", 5, 1, false)                         \
+  X(winograd2_raw, "F(2,3) raw", 2, 1, true)                  \
+  X(winograd4_raw, "F(4,3) raw", 4, 1, true)                  \
+  X(winograd5_raw, "F(5,3) raw", 5, 1, true)                  \
+  X(winograd4_stride2, "F(4,3) stride 2", 4, 2, false)        \
+  X(winograd5_stride2, "F(5,3) stride 2", 5, 2, false)        \
+  X(winograd4_stride2_raw, "F(4,3) stride 2 raw", 4, 2, true) \
+  X(winograd5_stride2_raw, "F(5,3) stride 2 raw", 5, 2, true)
+
+#define X(name, title, size, stride, raw)                                                  \
+  static inline bool conv_##name##_applies(const conv_problem *p) {                        \
+    return conv_winograd_applies(p, stride) && (!(raw) || conv_winograd_few(p));           \
+  }                                                                                        \
+  static inline double conv_##name##_cost(const conv_problem *p, const mien_math *math) {  \
+    return conv_winograd_cost(p, size, raw, math);                                         \
+  }                                                                                        \
+  static inline size_t conv_##name##_bytes(const conv_problem *p, const mien_math *math) { \
+    return (raw) ? conv_product_bytes(p, math) : conv_winograd_bytes(p, size, math);       \
+  }                                                                                        \
+  static inline mien_status conv_##name##_fill(mien_node *n, void *memory) {               \
+    return (raw) ? conv_product_fill(n, memory) : conv_winograd_fill(n, size, memory);     \
+  }                                                                                        \
+  static inline mien_status conv_##name##_prepare(mien_node *n, conv_state *s) {           \
+    return conv_winograd_prepare(n, s, size, raw);                                         \
+  }
+CONV_WINOGRADS(X)
+#undef X
+
+#define CONV_WINOGRAD_ROW(name, title, size, stride, raw) \
+  {#name,                                                 \
+   "winograd " title,                                     \
+   conv_##name##_applies,                                 \
+   conv_##name##_cost,                                    \
+   conv_##name##_prepare,                                 \
+   conv_##name##_bytes,                                   \
+   conv_##name##_fill,                                    \
+   conv_winograd_run},
 
 #endif

@@ -1,6 +1,6 @@
-/* ops/kernels/impl_winograd.c -- the transforms and products of Winograd's method. F(4,3) takes the points 0, +-sqrt(1/2),
-** +-sqrt(2) and infinity, whose errors are about half those of small integers; F(2,3) takes 0, +-1 and infinity. Every
-** output element is the same sums in the same order wherever its tile lies in a block. */
+/* ops/kernels/impl_winograd.c -- the transforms and products of Winograd's method. A line of points is infinity, pairs +-p and,
+** where their number is even, 0; errors are smallest with points on both sides of 1. Every output element is the same sums
+** in the same order wherever its tile lies in a block. */
 #include "ops/kernels/kernels.h"
 #include "ops/kernels/winograd.h"
 
@@ -8,77 +8,129 @@
 #define WINOGRAD_DEPTH 256
 #define WINOGRAD_BLOCK_STEP (MIEN_WINOGRAD_BLOCK * GEMM_COLUMNS + MIEN_WINOGRAD_SKEW)
 #define WINOGRAD_LINE (64 / (int64_t)sizeof(float))
+#define WINOGRAD_SIZE 5    /* the largest size */
+#define WINOGRAD_PIXELS 11 /* the largest mien__winograd_pixels */
 
-#define ROOT_HALF 0.70710678118654752440f
-#define ROOT_TWO 1.41421356237309504880f
+/* ---- points */
+
+/* Points in the order 0, +p, -p, ..., infinity, and what the transforms need of them. s: p * p. r: of pair i, the product of
+** (x - s) over the other pairs, c: over all pairs, lowest coefficients first; the highest is 1. f: 1 over the product of p's
+** distances to the other finite points; that of -p is equal but for its sign, which the transform of inputs has. f0: of 0. */
+typedef struct winograd_set {
+  int zero, pairs;
+  double p[3], s[3], r[3][3], c[4], f[3], f0;
+} winograd_set;
+
+#define PAIRS2(p0, s0, p1, s1) \
+  {p0, p1}, {s0, s1}, {{-(s1), 1}, {-(s0), 1}}, { (s0) * (s1), -(s0) - (s1), 1 }
+#define PAIRS3(p0, s0, p1, s1, p2, s2)                                                                    \
+  {p0, p1, p2}, {s0, s1, s2},                                                                             \
+      {{(s1) * (s2), -(s1) - (s2), 1}, {(s0) * (s2), -(s0) - (s2), 1}, {(s0) * (s1), -(s0) - (s1), 1}}, { \
+    -(s0) * (s1) * (s2), (s0) * (s1) + (s0) * (s2) + (s1) * (s2), -(s0) - (s1) - (s2), 1                  \
+  }
+
+/* By their number, from 4 on. */
+static const winograd_set winograd_sets[] = {
+    {1, 1, {1}, {1}, {{1}}, {-1, 1}, {0.5}, -1},
+    {0, 2, PAIRS2(0.5, 0.25, 1.25, 1.5625), {1 / (1.0 * (0.25 - 1.5625)), 1 / (2.5 * (1.5625 - 0.25))}, 0},
+    {1, 2, PAIRS2(M_SQRT1_2, 0.5, M_SQRT2, 2.0), {1 / (1.0 * (0.5 - 2)), 1 / (4.0 * (2 - 0.5))}, 1},
+    {0,
+     3,
+     PAIRS3(0.25, 0.0625, 0.875, 0.765625, 1.75, 3.0625),
+     {1 / (0.5 * (0.0625 - 0.765625) * (0.0625 - 3.0625)), 1 / (1.75 * (0.765625 - 0.0625) * (0.765625 - 3.0625)),
+      1 / (3.5 * (3.0625 - 0.0625) * (3.0625 - 0.765625))},
+     0},
+};
+
+/* Of stride 1 the points of all pixels of a line, of stride 2 of the even ones. */
+static inline int winograd_count(int size, int stride) { return stride == 1 ? size + 2 : size + 1; }
 
 /* ---- weights */
 
-/* G: row r holds 1, p, p^2 over the product of p's distances to the other points; the last row is infinity's. */
-static void winograd_weights(int n, double g[6][3]) {
-  static const double all[2][5] = {{0, 1, -1}, {0, M_SQRT1_2, -M_SQRT1_2, M_SQRT2, -M_SQRT2}};
-  const double *point = all[n == 6];
-  for (int r = 0; r < n - 1; r++) {
-    double f = 1;
-    for (int q = 0; q < n - 1; q++)
-      if (q != r) f *= point[r] - point[q];
-    for (int k = 0; k < 3; k++) g[r][k] = (k == 0 ? 1 : k == 1 ? point[r] : point[r] * point[r]) / f;
-  }
-  g[n - 1][0] = g[n - 1][1] = 0;
-  g[n - 1][2] = 1;
+/* The rows of G for a line: what its three weights are multiplied with. */
+static void winograd_weights(int size, int stride, double g[WINOGRAD_SIZE + 2][3]) {
+  const int count = winograd_count(size, stride);
+  const winograd_set *set = &winograd_sets[count - 4];
+  memset(g, 0, (size_t)(size + 2) * sizeof *g);
+  if (set->zero) g[0][0] = set->f0;
+  for (int i = 0; i < set->pairs; i++)
+    for (int sign = 0; sign < 2; sign++) {
+      double *row = g[set->zero + 2 * i + sign];
+      row[0] = set->f[i];
+      row[stride] = (sign ? -set->p[i] : set->p[i]) * set->f[i];
+      if (stride == 1) row[2] = set->s[i] * set->f[i];
+    }
+  g[count - 1][2] = 1;
+  if (stride == 2) g[count][1] = 1;
 }
 
 /* One input channel of one panel: G w G^T for all columns at once. `step`: floats between points. */
-static void winograd_pack_channel(int n, const double g[6][3], double w[9][GEMM_COLUMNS], float *to, int64_t step) {
-  for (int i = 0; i < n; i++) {
+static void winograd_pack_channel(int lines, const double g[WINOGRAD_SIZE + 2][3], double w[9][GEMM_COLUMNS], float *to,
+                                  int64_t step) {
+  for (int i = 0; i < lines; i++) {
     double t[3][GEMM_COLUMNS];
     for (int b = 0; b < 3; b++)
       for (int j = 0; j < GEMM_COLUMNS; j++)
         t[b][j] = g[i][0] * w[b][j] + g[i][1] * w[3 + b][j] + g[i][2] * w[6 + b][j];
-    for (int k = 0; k < n; k++, to += step)
+    for (int k = 0; k < lines; k++, to += step)
       for (int j = 0; j < GEMM_COLUMNS; j++) to[j] = (float)(t[0][j] * g[k][0] + t[1][j] * g[k][1] + t[2][j] * g[k][2]);
   }
 }
 
 static void winograd_pack(const mien__winograd_shape *s, const float *w, float *packed) {
-  const int n = s->size + 2;
+  const int lines = s->size + 2;
   const int64_t depth = s->in_channels, step = depth * GEMM_COLUMNS;
-  double g[6][3];
-  winograd_weights(n, g);
-  for (int64_t j0 = 0; j0 < s->out_channels; j0 += GEMM_COLUMNS, packed += n * n * step) {
+  double g[WINOGRAD_SIZE + 2][3];
+  winograd_weights(s->size, s->stride, g);
+  for (int64_t j0 = 0; j0 < s->out_channels; j0 += GEMM_COLUMNS, packed += lines * lines * step) {
     const int64_t columns = min_i64(GEMM_COLUMNS, s->out_channels - j0);
     double taps[9][GEMM_COLUMNS] = {{0}};
     for (int64_t c = 0; c < depth; c++) {
       for (int64_t j = 0; j < columns; j++)
         for (int t = 0; t < 9; t++) taps[t][j] = (double)w[((j0 + j) * depth + c) * 9 + t];
-      winograd_pack_channel(n, (const double(*)[3])g, taps, packed + c * GEMM_COLUMNS, step);
+      winograd_pack_channel(lines, (const double(*)[3])g, taps, packed + c * GEMM_COLUMNS, step);
     }
   }
 }
 
 /* ---- inputs */
 
-VEC void winograd_input_line(const int n, const vf *x, vf *y) {
-  if (n == 4) {
-    y[0] = x[2] - x[0];
-    y[1] = x[2] + x[1];
-    y[2] = x[2] - x[1];
-    y[3] = x[3] - x[1];
-    return;
-  }
-  y[0] = vf_fnma(vf_set(2.5f), x[2], x[0] + x[4]);
-  y[5] = vf_fnma(vf_set(2.5f), x[3], x[1] + x[5]);
-  const vf e = vf_fnma(vf_set(2), x[2], x[4]), o = vf_fnma(vf_set(2), x[1], x[3]) * vf_set(ROOT_HALF);
-  const vf f = vf_fnma(vf_set(0.5f), x[2], x[4]), p = vf_fnma(vf_set(0.5f), x[1], x[3]) * vf_set(ROOT_TWO);
-  y[1] = e + o;
-  y[2] = e - o;
-  y[3] = f + p;
-  y[4] = f - p;
+/* c[0] x[0] + c[1] x[step] + ... + x[(count - 1) step] */
+VEC vf winograd_sum(const double *c, const int count, const vf *x, const int step) {
+  vf sum = x[(count - 1) * step];
+  MIEN_UNROLL
+  for (int k = count - 2; k >= 0; k--) sum = vf_fma(vf_set((float)c[k]), x[k * step], sum);
+  return sum;
 }
 
-VEC void winograd_input_vector(const int n, const float *const *pixels, int64_t at, int64_t count, float *v,
-                               int64_t step) {
-  vf t[6][6], line[6], y[6];
+/* `count` points of as many pixels, `step` apart. */
+VEC void winograd_input_points(const int count, const vf *x, const int step, vf *y) {
+  const winograd_set *set = &winograd_sets[count - 4];
+  const int zero = set->zero, pairs = set->pairs;
+  if (zero) y[0] = winograd_sum(set->c, pairs + 1, x, 2 * step);
+  MIEN_UNROLL
+  for (int i = 0; i < pairs; i++) {
+    const vf a = winograd_sum(set->r[i], pairs, x + (1 + zero) * step, 2 * step);
+    const vf b = winograd_sum(set->r[i], pairs, x + zero * step, 2 * step) * vf_set((float)set->p[i]);
+    y[zero + 2 * i] = a + b;
+    y[zero + 2 * i + 1] = zero ? a - b : b - a;
+  }
+  y[count - 1] = winograd_sum(set->c, pairs + 1, x + zero * step, 2 * step);
+}
+
+/* Of stride 2 the points of the even pixels, then the odd pixels. */
+VEC void winograd_input_line(const int size, const int stride, const vf *x, vf *y) {
+  const int count = stride == 1 ? size + 2 : size + 1;
+  winograd_input_points(count, x, stride, y);
+  if (stride == 1) return;
+  MIEN_UNROLL
+  for (int i = 0; i < size; i++) y[count + i] = x[2 * i + 1];
+}
+
+VEC void winograd_input_vector(const int size, const int stride, const float *const *pixels, int64_t at, int64_t count,
+                               float *v, int64_t step) {
+  const int n = stride == 1 ? size + 2 : 2 * size + 1;
+  vf t[WINOGRAD_PIXELS][WINOGRAD_PIXELS], line[WINOGRAD_PIXELS], y[WINOGRAD_PIXELS];
   MIEN_UNROLL
   for (int j = 0; j < n; j++) {
     MIEN_UNROLL
@@ -86,32 +138,23 @@ VEC void winograd_input_vector(const int n, const float *const *pixels, int64_t 
       const float *x = pixels[i * n + j] + at;
       line[i] = count == VL ? vf_load(x) : vf_load_n(x, count);
     }
-    winograd_input_line(n, line, y);
+    winograd_input_line(size, stride, line, y);
     MIEN_UNROLL
     for (int i = 0; i < n; i++) t[i][j] = y[i];
   }
   MIEN_UNROLL
   for (int i = 0; i < n; i++) {
-    winograd_input_line(n, t[i], y);
+    winograd_input_line(size, stride, t[i], y);
     MIEN_UNROLL
     for (int j = 0; j < n; j++) vf_store(v + (i * n + j) * step + at, y[j]);
   }
 }
 
-VEC void winograd_input_tile(const int n, const mien__winograd_shape *s, const float *const *pixels, float *v) {
+VEC void winograd_input_tile(const int size, const int stride, const mien__winograd_shape *s,
+                             const float *const *pixels, float *v) {
   int64_t c = 0;
-  for (; c + VL <= s->in_channels; c += VL) winograd_input_vector(n, pixels, c, VL, v, s->v_step);
-  if (c < s->in_channels) winograd_input_vector(n, pixels, c, s->in_channels - c, v, s->v_step);
-}
-
-static void winograd_input_4(const mien__winograd_shape *s, const float *const *pixels, float *v) {
-  winograd_input_tile(4, s, pixels, v);
-}
-static void winograd_input_6(const mien__winograd_shape *s, const float *const *pixels, float *v) {
-  winograd_input_tile(6, s, pixels, v);
-}
-static void winograd_input(const mien__winograd_shape *s, const float *const *pixels, float *v) {
-  (s->size == 2 ? winograd_input_4 : winograd_input_6)(s, pixels, v);
+  for (; c + VL <= s->in_channels; c += VL) winograd_input_vector(size, stride, pixels, c, VL, v, s->v_step);
+  if (c < s->in_channels) winograd_input_vector(size, stride, pixels, c, s->in_channels - c, v, s->v_step);
 }
 
 /* ---- products */
@@ -175,64 +218,71 @@ static void winograd_point(const mien__winograd_shape *s, int64_t tiles, int64_t
   }
 }
 
+/* The points of a line that line `w` of weights is for: itself, or after the last the odd pixels. */
+static int winograd_points_of(const mien__winograd_shape *s, int w) {
+  return s->stride == 2 && w == s->size + 1 ? s->size : 1;
+}
+
+/* Calls `point` of every point that uses matrix (a, b) of weights. */
+#define WINOGRAD_EACH_POINT(s, a, b, i)                                                                           \
+  for (int row_ = 0, n_ = mien__winograd_pixels(s); row_ < winograd_points_of(s, a); row_++)                      \
+    for (int column_ = 0, i; column_ < winograd_points_of(s, b) && (i = ((a) + row_) * n_ + (b) + column_, true); \
+         column_++)
+
 static void winograd_product(const mien__winograd_shape *s, int64_t tiles, int64_t columns, const float *v,
                              const float *panel, const float *next, float *m) {
-  const int64_t n = s->size + 2, points = n * n, step = s->in_channels * GEMM_COLUMNS;
-  for (int64_t i = 0; i < points; i++) {
-    const float *b = panel + i * step;
-    winograd_point(s, tiles, columns > VL ? 2 : 1, v + i * s->v_step, b, i + 1 < points ? b + step : next,
-                   m + i * s->m_step);
-  }
+  const int lines = s->size + 2;
+  const int64_t step = s->in_channels * GEMM_COLUMNS;
+  for (int a = 0; a < lines; a++)
+    for (int b = 0; b < lines; b++, panel += step) {
+      const float *after = a * lines + b + 1 < lines * lines ? panel + step : next;
+      WINOGRAD_EACH_POINT(s, a, b, i) {
+        winograd_point(s, tiles, columns > VL ? 2 : 1, v + i * s->v_step, panel, after, m + i * s->m_step);
+        after = NULL;
+      }
+    }
 }
 
 /* ---- products with weights transformed in passing */
 
 /* G of winograd_weights, times x. */
-VEC void winograd_weight_line(const int n, const vf *x, vf *y) {
-  if (n == 4) {
-    const vf a = (x[0] + x[2]) * vf_set(0.5f), b = x[1] * vf_set(0.5f);
-    y[0] = vf_set(0) - x[0];
-    y[1] = a + b;
-    y[2] = a - b;
-    y[3] = x[2];
-    return;
+VEC void winograd_weight_line(const int size, const int stride, const vf *x, vf *y) {
+  const int count = stride == 1 ? size + 2 : size + 1;
+  const winograd_set *set = &winograd_sets[count - 4];
+  const int zero = set->zero, pairs = set->pairs;
+  if (zero) y[0] = x[0] * vf_set((float)set->f0);
+  MIEN_UNROLL
+  for (int i = 0; i < pairs; i++) {
+    const vf even = stride == 1 ? vf_fma(vf_set((float)set->s[i]), x[2], x[0]) : x[0];
+    const vf a = even * vf_set((float)set->f[i]), b = x[stride] * vf_set((float)(set->p[i] * set->f[i]));
+    y[zero + 2 * i] = a + b;
+    y[zero + 2 * i + 1] = a - b;
   }
-  const vf a = vf_fma(vf_set(0.5f), x[2], x[0]) * vf_set(-2.0f / 3), b = x[1] * vf_set(-2.0f / 3 * ROOT_HALF);
-  const vf c = vf_fma(vf_set(2), x[2], x[0]) * vf_set(1.0f / 6), d = x[1] * vf_set(ROOT_TWO / 6);
-  y[0] = x[0];
-  y[1] = a + b;
-  y[2] = a - b;
-  y[3] = c + d;
-  y[4] = c - d;
-  y[5] = x[2];
+  y[count - 1] = x[2];
+  if (stride == 2) y[count] = x[1];
 }
 
-/* Channels of a block: taps of the first at w, `step` floats from tap to tap; to u [n * n][MIEN_WINOGRAD_BLOCK][columns]. */
-VEC void winograd_weight_block(const int n, int64_t depth, const float *w, int64_t step, float *u) {
+/* Channels of a block: taps of the first at w, `step` floats from tap to tap; to u [(size + 2)^2][MIEN_WINOGRAD_BLOCK][columns]. */
+VEC void winograd_weight_block(const int size, const int stride, int64_t depth, const float *w, int64_t step,
+                               float *u) {
+  const int lines = size + 2;
   for (int64_t at = 0; at < depth * GEMM_COLUMNS; at += VL) {
-    vf t[6][3], line[6], y[6];
+    vf t[WINOGRAD_SIZE + 2][3], line[3], y[WINOGRAD_SIZE + 2];
     MIEN_UNROLL
     for (int b = 0; b < 3; b++) {
       MIEN_UNROLL
       for (int a = 0; a < 3; a++) line[a] = vf_load(w + (a * 3 + b) * step + at);
-      winograd_weight_line(n, line, y);
+      winograd_weight_line(size, stride, line, y);
       MIEN_UNROLL
-      for (int i = 0; i < n; i++) t[i][b] = y[i];
+      for (int i = 0; i < lines; i++) t[i][b] = y[i];
     }
     MIEN_UNROLL
-    for (int i = 0; i < n; i++) {
-      winograd_weight_line(n, t[i], y);
+    for (int i = 0; i < lines; i++) {
+      winograd_weight_line(size, stride, t[i], y);
       MIEN_UNROLL
-      for (int j = 0; j < n; j++) vf_store(u + (i * n + j) * WINOGRAD_BLOCK_STEP + at, y[j]);
+      for (int j = 0; j < lines; j++) vf_store(u + (i * lines + j) * WINOGRAD_BLOCK_STEP + at, y[j]);
     }
   }
-}
-
-static void winograd_weights_4(int64_t depth, const float *w, int64_t step, float *u) {
-  winograd_weight_block(4, depth, w, step, u);
-}
-static void winograd_weights_6(int64_t depth, const float *w, int64_t step, float *u) {
-  winograd_weight_block(6, depth, w, step, u);
 }
 
 /* Part `part` of `parts` of 9 rows of `depth` lines of weights that are `step` floats apart: towards the cache. */
@@ -242,62 +292,76 @@ static void winograd_fetch(const float *w, int64_t step, int64_t depth, int64_t 
     vf_prefetch(w + i / row * step + i % row * WINOGRAD_LINE);
 }
 
-static void winograd_product_raw(const mien__winograd_shape *s, int64_t tiles, int64_t columns, const float *v,
-                                 const float *panel, const float *next, float *u, float *m) {
-  const int64_t n = s->size + 2, points = n * n, step = s->in_channels * GEMM_COLUMNS;
+/* One block of channels, whose transformed weights u holds; what comes after it out of memory is fetched meanwhile. */
+static void winograd_product_block(const mien__winograd_shape *s, int64_t tiles, int vectors, int64_t k, int64_t depth,
+                                   const float *v, const float *u, const float *after, int64_t after_depth, float *m) {
+  const int lines = s->size + 2;
   const int64_t blocks = (tiles + GEMM_ROWS - 1) / GEMM_ROWS, base = tiles / blocks, more = tiles % blocks;
-  const int vectors = columns > VL ? 2 : 1;
-  for (int64_t k = 0; k < s->in_channels; k += MIEN_WINOGRAD_BLOCK) {
-    const int64_t depth = min_i64(MIEN_WINOGRAD_BLOCK, s->in_channels - k), left = s->in_channels - k - depth;
-    (n == 4 ? winograd_weights_4 : winograd_weights_6)(depth, panel + k * GEMM_COLUMNS, step, u);
-    const float *after = left > 0 ? panel + (k + depth) * GEMM_COLUMNS : next;
-    const int64_t after_depth = min_i64(MIEN_WINOGRAD_BLOCK, left > 0 ? left : s->in_channels);
-    for (int64_t i = 0; i < points; i++) {
-      if (after) winograd_fetch(after, step, after_depth, i, points);
+  for (int a = 0; a < lines; a++)
+    for (int b = 0; b < lines; b++, u += WINOGRAD_BLOCK_STEP) {
+      if (after) winograd_fetch(after, s->in_channels * GEMM_COLUMNS, after_depth, a * lines + b, lines * lines);
+      WINOGRAD_EACH_POINT(s, a, b, i)
       for (int64_t part = 0, row = 0, rows; part < blocks; part++, row += rows) {
         rows = base + (part < more);
-        winograd_micros[rows - 1][vectors - 1](depth, v + i * s->v_step + row * s->v_row + k, s->v_row,
-                                               u + i * WINOGRAD_BLOCK_STEP, NULL,
+        winograd_micros[rows - 1][vectors - 1](depth, v + i * s->v_step + row * s->v_row + k, s->v_row, u, NULL,
                                                m + i * s->m_step + row * GEMM_COLUMNS, k > 0);
       }
     }
-  }
 }
 
 /* ---- outputs */
 
-VEC void winograd_output_line(const int n, const vf *x, vf *y) {
-  const vf p = x[1] + x[2], q = x[1] - x[2];
-  if (n == 4) {
-    y[0] = x[0] + p;
-    y[1] = q + x[3];
-    return;
+/* Output k of a line: the sum of p^k times point p, infinity for the last alone; of stride 2 the odd pixels' too. */
+VEC vf winograd_output_at(const int size, const int stride, const int k, const vf *x, const vf *sums) {
+  const int count = stride == 1 ? size + 2 : size + 1;
+  const winograd_set *set = &winograd_sets[count - 4];
+  double power[3] = {1, 1, 1};
+  MIEN_UNROLL
+  for (int i = 0; i < set->pairs; i++) {
+    if (k & 1) power[i] = set->p[i];
+    MIEN_UNROLL
+    for (int j = 1; j < k; j += 2) power[i] *= set->s[i];
   }
-  const vf r = x[3] + x[4], s = x[3] - x[4];
-  y[0] = x[0] + p + r;
-  y[1] = vf_fma(vf_set(ROOT_TWO), s, q * vf_set(ROOT_HALF));
-  y[2] = vf_fma(vf_set(2), r, p * vf_set(0.5f));
-  y[3] = vf_fma(vf_set(2 * ROOT_TWO), s, vf_fma(vf_set(0.5f * ROOT_HALF), q, x[5]));
+  vf y = sums[0] * vf_set((float)power[0]);
+  MIEN_UNROLL
+  for (int i = 1; i < set->pairs; i++) y = vf_fma(vf_set((float)power[i]), sums[i], y);
+  if (k == 0 && set->zero) y = x[0] + y;
+  if (k == size - 1) y = x[count - 1] + y;
+  if (stride == 2) y = x[count + k] + y;
+  return y;
+}
+
+VEC void winograd_output_line(const int size, const int stride, const vf *x, vf *y) {
+  const int count = stride == 1 ? size + 2 : size + 1;
+  const int zero = winograd_sets[count - 4].zero, pairs = winograd_sets[count - 4].pairs;
+  vf even[3], odd[3];
+  MIEN_UNROLL
+  for (int i = 0; i < pairs; i++) {
+    even[i] = x[zero + 2 * i] + x[zero + 2 * i + 1];
+    odd[i] = x[zero + 2 * i] - x[zero + 2 * i + 1];
+  }
+  MIEN_UNROLL
+  for (int k = 0; k < size; k++) y[k] = winograd_output_at(size, stride, k, x, k & 1 ? odd : even);
 }
 
 /* What is not finite times 0 is NaN, and stays in the sum. */
-VEC bool winograd_output_tile(const int n, const mien__winograd_shape *s, const float *m, int64_t columns,
-                              float *tile) {
-  const int size = n - 2;
+VEC bool winograd_output_tile(const int size, const int stride, const mien__winograd_shape *s, const float *m,
+                              int64_t columns, float *tile) {
+  const int n = stride == 1 ? size + 2 : 2 * size + 1;
   vf check[2] = {vf_set(0), vf_set(0)};
   for (int64_t j = 0; j < columns; j += VL) {
-    vf t[4][6], line[6], y[4];
+    vf t[WINOGRAD_SIZE][WINOGRAD_PIXELS], line[WINOGRAD_PIXELS], y[WINOGRAD_SIZE];
     MIEN_UNROLL
     for (int k = 0; k < n; k++) {
       MIEN_UNROLL
       for (int i = 0; i < n; i++) line[i] = vf_load(m + (i * n + k) * s->m_step + j);
-      winograd_output_line(n, line, y);
+      winograd_output_line(size, stride, line, y);
       MIEN_UNROLL
       for (int i = 0; i < size; i++) t[i][k] = y[i];
     }
     MIEN_UNROLL
     for (int i = 0; i < size; i++) {
-      winograd_output_line(n, t[i], y);
+      winograd_output_line(size, stride, t[i], y);
       MIEN_UNROLL
       for (int k = 0; k < size; k++) {
         vf_store(tile + (i * size + k) * GEMM_COLUMNS + j, y[k]);
@@ -308,16 +372,61 @@ VEC bool winograd_output_tile(const int n, const mien__winograd_shape *s, const 
   return !vm_any(vf_is_nan(check[0] + check[1]));
 }
 
-static bool winograd_output_4(const mien__winograd_shape *s, const float *m, int64_t columns, float *tile) {
-  return winograd_output_tile(4, s, m, columns, tile);
-}
-static bool winograd_output_6(const mien__winograd_shape *s, const float *m, int64_t columns, float *tile) {
-  return winograd_output_tile(6, s, m, columns, tile);
-}
-static bool winograd_output(const mien__winograd_shape *s, const float *m, int64_t columns, float *tile) {
-  return (s->size == 2 ? winograd_output_4 : winograd_output_6)(s, m, columns, tile);
+/* ---- the schemes */
+
+typedef struct winograd_scheme {
+  int size, stride;
+  void (*input)(const mien__winograd_shape *s, const float *const *pixels, float *v);
+  void (*weights)(int64_t depth, const float *w, int64_t step, float *u);
+  bool (*output)(const mien__winograd_shape *s, const float *m, int64_t columns, float *tile);
+} winograd_scheme;
+
+#define WINOGRAD_SCHEMES(X) X(2, 1) X(4, 1) X(5, 1) X(4, 2) X(5, 2)
+
+#define X(size, stride)                                                                                               \
+  static void winograd_input_##size##_##stride(const mien__winograd_shape *s, const float *const *pixels, float *v) { \
+    winograd_input_tile(size, stride, s, pixels, v);                                                                  \
+  }                                                                                                                   \
+  static void winograd_weights_##size##_##stride(int64_t depth, const float *w, int64_t step, float *u) {             \
+    winograd_weight_block(size, stride, depth, w, step, u);                                                           \
+  }                                                                                                                   \
+  static bool winograd_output_##size##_##stride(const mien__winograd_shape *s, const float *m, int64_t columns,       \
+                                                float *tile) {                                                        \
+    return winograd_output_tile(size, stride, s, m, columns, tile);                                                   \
+  }
+WINOGRAD_SCHEMES(X)
+#undef X
+
+#define X(size, stride)                                                                \
+  {size, stride, winograd_input_##size##_##stride, winograd_weights_##size##_##stride, \
+   winograd_output_##size##_##stride},
+static const winograd_scheme winograd_schemes[] = {WINOGRAD_SCHEMES(X)};
+#undef X
+
+static const winograd_scheme *winograd_scheme_of(const mien__winograd_shape *s) {
+  const winograd_scheme *scheme = winograd_schemes;
+  while (scheme->size != s->size || scheme->stride != s->stride) scheme++;
+  return scheme;
 }
 
+static void winograd_input(const mien__winograd_shape *s, const float *const *pixels, float *v) {
+  winograd_scheme_of(s)->input(s, pixels, v);
+}
+static bool winograd_output(const mien__winograd_shape *s, const float *m, int64_t columns, float *tile) {
+  return winograd_scheme_of(s)->output(s, m, columns, tile);
+}
+
+static void winograd_product_raw(const mien__winograd_shape *s, int64_t tiles, int64_t columns, const float *v,
+                                 const float *panel, const float *next, float *u, float *m) {
+  const int64_t step = s->in_channels * GEMM_COLUMNS;
+  for (int64_t k = 0; k < s->in_channels; k += MIEN_WINOGRAD_BLOCK) {
+    const int64_t depth = min_i64(MIEN_WINOGRAD_BLOCK, s->in_channels - k), left = s->in_channels - k - depth;
+    winograd_scheme_of(s)->weights(depth, panel + k * GEMM_COLUMNS, step, u);
+    const float *after = left > 0 ? panel + (k + depth) * GEMM_COLUMNS : next;
+    winograd_product_block(s, tiles, columns > VL ? 2 : 1, k, depth, v, u, after,
+                           min_i64(MIEN_WINOGRAD_BLOCK, left > 0 ? left : s->in_channels), m);
+  }
+}
 static bool winograd_has_nan(const float *x, int64_t count) {
   vf found = vf_set(0);
   for (int64_t i = 0; i < count; i += VL) {

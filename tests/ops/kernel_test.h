@@ -16,7 +16,7 @@ enum { KERNEL_SIZES = 4, KERNEL_BUFFERS = 8, KERNEL_OUT = KERNEL_BUFFERS - 1 };
 typedef struct kernel_call {
   const mien_math *m;
   int64_t size[KERNEL_SIZES];
-  int variant;                   /* of row's `variants` */
+  int variant;                   /* of row's `variants`, from `first` on */
   int64_t count[KERNEL_BUFFERS]; /* floats; the last is the output, the first ones inputs */
   float *data[KERNEL_BUFFERS];
 } kernel_call;
@@ -33,6 +33,7 @@ typedef struct kernel_row {
   void (*run)(const kernel_call *c, int64_t part, int64_t parts);
   void (*reference)(const kernel_call *c, double *want);
   double absolute, relative;
+  int first; /* variant */
 } kernel_row;
 
 /* [*begin, *end) of so many units. */
@@ -143,7 +144,7 @@ static inline void kernel_sweep(const mien_math *m, const kernel_row *row, int r
     const int64_t from = d < 0 ? 0 : row->sizes[d][0];
     const int64_t to = d < 0 ? (1 << KERNEL_SIZES) + random - 1 : row->sizes[d][1];
     for (int64_t v = from; v <= to; v++) {
-      kernel_call c = {.m = m, .variant = turn++ % row->variants};
+      kernel_call c = {.m = m, .variant = row->first + turn++ % row->variants};
       for (int e = 0; e < KERNEL_SIZES; e++) {
         const int64_t low = row->sizes[e][0], high = row->sizes[e][1];
         c.size[e] = (int64_t)op_random(&seed, (double)low, (double)high + 1);

@@ -334,13 +334,21 @@ static void layer_norm_reference(const kernel_call *c, double *want) {
   }
 }
 
-/* ---- Winograd's method: sizes tiles, input and output channels; variant / TAILS: bit 0 F(4,3) in place of F(2,3), bit 1 weights
-** that are transformed in passing. Every tile has inputs and outputs of its own. Buffers inputs, W, the tail's, then one of work:
+/* ---- Winograd's method: sizes tiles, input and output channels; variant / TAILS: the scheme, and whether its weights are
+** transformed in passing. Every tile has inputs and outputs of its own. Buffers inputs, W, the tail's, then one of work:
 ** packed W, V, M */
 
-static bool winograd_raw(const kernel_call *c) { return c->variant / TAILS & 2; }
-static int winograd_size(const kernel_call *c) { return c->variant / TAILS & 1 ? 4 : 2; }
-static int64_t winograd_points(const kernel_call *c) { return winograd_size(c) == 4 ? 36 : 16; }
+static const int winograd_schemes[][2] = {{2, 1}, {4, 1}, {4, 2}, {5, 1}, {5, 2}}; /* size, stride */
+enum { WINOGRAD5 = 2 * 3, WINOGRADS = 2 * sizeof winograd_schemes / sizeof *winograd_schemes };
+static bool winograd_raw(const kernel_call *c) { return c->variant / TAILS & 1; }
+static int winograd_size(const kernel_call *c) { return winograd_schemes[c->variant / TAILS / 2][0]; }
+static int winograd_stride(const kernel_call *c) { return winograd_schemes[c->variant / TAILS / 2][1]; }
+static int64_t winograd_matrices(const kernel_call *c) { return (winograd_size(c) + 2) * (winograd_size(c) + 2); }
+static int64_t winograd_pixels(const kernel_call *c) {
+  const mien__winograd_shape s = {.size = winograd_size(c), .stride = winograd_stride(c)};
+  return mien__winograd_pixels(&s);
+}
+static int64_t winograd_points(const kernel_call *c) { return winograd_pixels(c) * winograd_pixels(c); }
 
 typedef struct winograd_places {
   int64_t panel, v, m, end; /* floats from panel to panel of packed W, and where in the work buffer the others begin */
@@ -351,10 +359,11 @@ static mien__winograd_shape winograd_shape(const kernel_call *c, winograd_places
   UNUSED(none);
   const int64_t width = c->m->gemm_columns, points = winograd_points(c), panels = up(out, width) / width;
   mien__winograd_shape s = {.size = winograd_size(c), .in_channels = in, .out_channels = out};
+  s.stride = winograd_stride(c);
   s.v_row = up(in, mien__winograd_of(c->m)->vector);
   s.v_step = tiles * s.v_row;
   s.m_step = tiles * width;
-  p->panel = (winograd_raw(c) ? 9 : points) * in * width;
+  p->panel = (winograd_raw(c) ? 9 : winograd_matrices(c)) * in * width;
   p->v = panels * p->panel;
   p->m = p->v + points * s.v_step;
   p->end = p->m + points * s.m_step * panels; /* a place of its own for every panel */
@@ -409,7 +418,7 @@ static void winograd_panel(const kernel_call *c, int64_t panel, bool last, float
   }
 }
 static void winograd_run(const kernel_call *c, int64_t part, int64_t parts) {
-  const int64_t width = c->m->gemm_columns, points = winograd_points(c);
+  const int64_t width = c->m->gemm_columns, points = winograd_matrices(c);
   int64_t begin, end;
   kernel_part(up(c->size[2], width) / width, part, parts, &begin, &end);
   float *u = malloc((size_t)(points * (MIEN_WINOGRAD_BLOCK * width + MIEN_WINOGRAD_SKEW)) * sizeof *u);
@@ -422,7 +431,7 @@ static void winograd_run(const kernel_call *c, int64_t part, int64_t parts) {
 static void winograd_reference(const kernel_call *c, double *want) {
   SIZES(c, tiles, in, out, none);
   UNUSED(none);
-  const int64_t size = winograd_size(c), n = size + 2;
+  const int64_t size = winograd_size(c), stride = winograd_stride(c), n = winograd_pixels(c);
   kernel_call tail = *c;
   tail.variant %= TAILS;
   for (int64_t at = 0; at < tiles * size * size; at++)
@@ -432,7 +441,7 @@ static void winograd_reference(const kernel_call *c, double *want) {
       for (int64_t k = 0; k < in; k++)
         for (int64_t w = 0; w < 9; w++)
           sum += (double)c->data[1][(j * in + k) * 9 + w] *
-                 (double)c->data[0][(t * n * n + (y + w / 3) * n + x + w % 3) * in + k];
+                 (double)c->data[0][(t * n * n + (y * stride + w / 3) * n + x * stride + w % 3) * in + k];
       want[at * out + j] = tail_finish(&tail, 2, sum, j, at * out + j);
     }
 }
@@ -450,16 +459,24 @@ static void winograd_reference(const kernel_call *c, double *want) {
 
 #define BY(k) k##_counts, k##_before, k##_run, k##_reference
 static const kernel_row kernels[] = {
-    {"gemm", {{0, 33}, {0, 67}, {0, 67}, {0, 1}}, TAILS, 6, BY(gemm), 4e-6, 2e-6},
-    {"long gemm", {{0, 30}, {1, 67}, {250, 530}, {0, 1}}, TAILS, 6, BY(gemm), 3e-5, 2e-6},
-    {"gemm_pieces", {{0, 33}, {0, 67}, {0, 8}, {0, 17}}, 3 * TAILS, 6, BY(pieces), 4e-6, 2e-6},
-    {"depthwise", {{0, 33}, {0, 67}, {0, 16}}, TAILS, 6, BY(depthwise), 2e-6, 2e-6},
-    {"depthwise_line", {{0, 33}, {0, 67}, {0, 16}, {1, 3}}, TAILS, 6, BY(depthwise_line), 2e-6, 2e-6},
-    {"attention", {{0, 33}, {0, 67}, {0, 35}, {0, 35}}, 2, 4, BY(attention), 2e-6, 2e-6},
-    {"elementwise", {{0, 67}}, FUNCTIONS, 1, BY(each), 1e-7, 1e-6},
-    {"softmax", {{0, 7}, {0, 67}}, 1, 1, BY(softmax), 1e-7, 1e-6},
-    {"layer_norm", {{0, 7}, {0, 67}}, 4, 3, BY(layer_norm), 5e-6, 2e-6},
-    {"winograd", {{1, 20}, {1, 67}, {0, 67}}, 4 * TAILS, 6, BY(winograd), 6e-5, 2e-6},
+    {"gemm", {{0, 33}, {0, 67}, {0, 67}, {0, 1}}, TAILS, 6, BY(gemm), 4e-6, 2e-6, 0},
+    {"long gemm", {{0, 30}, {1, 67}, {250, 530}, {0, 1}}, TAILS, 6, BY(gemm), 3e-5, 2e-6, 0},
+    {"gemm_pieces", {{0, 33}, {0, 67}, {0, 8}, {0, 17}}, 3 * TAILS, 6, BY(pieces), 4e-6, 2e-6, 0},
+    {"depthwise", {{0, 33}, {0, 67}, {0, 16}}, TAILS, 6, BY(depthwise), 2e-6, 2e-6, 0},
+    {"depthwise_line", {{0, 33}, {0, 67}, {0, 16}, {1, 3}}, TAILS, 6, BY(depthwise_line), 2e-6, 2e-6, 0},
+    {"attention", {{0, 33}, {0, 67}, {0, 35}, {0, 35}}, 2, 4, BY(attention), 2e-6, 2e-6, 0},
+    {"elementwise", {{0, 67}}, FUNCTIONS, 1, BY(each), 1e-7, 1e-6, 0},
+    {"softmax", {{0, 7}, {0, 67}}, 1, 1, BY(softmax), 1e-7, 1e-6, 0},
+    {"layer_norm", {{0, 7}, {0, 67}}, 4, 3, BY(layer_norm), 5e-6, 2e-6, 0},
+    {"winograd", {{1, 20}, {1, 67}, {0, 67}}, WINOGRAD5 *TAILS, 6, BY(winograd), 6e-5, 2e-6, 0},
+    {"winograd of size 5",
+     {{1, 20}, {1, 67}, {0, 67}},
+     (WINOGRADS - WINOGRAD5) * TAILS,
+     6,
+     BY(winograd),
+     1.8e-4,
+     2e-6,
+     WINOGRAD5 *TAILS},
 };
 
 /* MIEN_TEST_RANDOM: so many cases more of every kernel. */

@@ -1,4 +1,4 @@
-/* mien.Conv by Winograd's method, F(2,3) and F(4,3) each forced, against a double-precision reference: every size of edge
+/* mien.Conv by Winograd's method, every algorithm forced, against a double-precision reference: every size of edge
 ** tile, channels that do not fill vectors, pads, padding values, epilogues, batches; the same bits on any number of threads
 ** and in any batch; every instruction set. */
 #include "ops/conv.h"
@@ -22,25 +22,30 @@ static mien_status winograd_prepare(mien_node *n, const char *name) {
       return conv_prepare_as(n, s, &conv_algorithms[i]);
   return MIEN_INTERNAL;
 }
-static mien_status winograd_prepare_2(mien_node *n) { return winograd_prepare(n, "winograd2"); }
-static mien_status winograd_prepare_4(mien_node *n) { return winograd_prepare(n, "winograd4"); }
-static mien_status winograd_prepare_2_raw(mien_node *n) { return winograd_prepare(n, "winograd2 raw"); }
-static mien_status winograd_prepare_4_raw(mien_node *n) { return winograd_prepare(n, "winograd4 raw"); }
+#define X(name, title, size, stride, raw) \
+  static mien_status prepare_##name(mien_node *n) { return winograd_prepare(n, #name); }
+CONV_WINOGRADS(X)
+#undef X
+static mien_status prepare_product(mien_node *n) { return winograd_prepare(n, "product"); }
 
-static mien_status winograd_prepare_direct(mien_node *n) { return winograd_prepare(n, "product"); }
-
-enum { FORCED = 4, DIRECT = FORCED, NAMES };
-static const char *const forced[NAMES] = {"Conv2", "Conv4", "Conv2Raw", "Conv4Raw", "Direct"};
+/* The algorithms by name, and the one that they are compared with; as operators that force them. */
+typedef struct winograd_op {
+  const char *name;
+  int stride; /* of convolutions that it is for */
+  mien_status (*prepare)(mien_node *n);
+} winograd_op;
+#define X(name, title, size, stride, raw) {#name, stride, prepare_##name},
+static const winograd_op forced[] = {CONV_WINOGRADS(X){"product", 0, prepare_product}};
+#undef X
+enum { NAMES = sizeof forced / sizeof *forced, DIRECT = NAMES - 1, FORCED = DIRECT };
 
 static void winograd_register(mien_env *env, mien_op ops[NAMES + 1]) {
-  mien_status (*const prepare[NAMES])(mien_node * n) = {winograd_prepare_2, winograd_prepare_4, winograd_prepare_2_raw,
-                                                        winograd_prepare_4_raw, winograd_prepare_direct};
   mien_error error = {0};
   for (int i = 0; i < NAMES; i++) {
     ops[i] = mien_ops_fused_Conv[0];
     ops[i].domain = "test";
-    ops[i].name = forced[i];
-    ops[i].prepare = prepare[i];
+    ops[i].name = forced[i].name;
+    ops[i].prepare = forced[i].prepare;
   }
   ops[NAMES] = (mien_op){.name = NULL};
   assert_int_equal(mien__registry_add(env, ops, NULL, NULL, &error), MIEN_OK);
@@ -50,6 +55,7 @@ typedef struct winograd_case {
   int64_t n, c, m, in[2], pads[4];
   const char *act; /* NULL: bias alone */
   bool act_last, pad;
+  int64_t stride; /* 0: of every algorithm */
 } winograd_case;
 
 typedef struct winograd_call {
@@ -57,6 +63,7 @@ typedef struct winograd_call {
   reference_conv r;
   reference_tail tail;
   float *x, *w;
+  int64_t strides[2];
   int64_t count; /* elements of Y */
 } winograd_call;
 
@@ -65,14 +72,19 @@ static void winograd_make(winograd_call *call, const winograd_case *k, uint64_t 
   *call = (winograd_call){.c = {.domain = "test", .version = 1}};
   op_call *c = &call->c;
   reference_conv *r = &call->r;
+  const int64_t stride = k->stride ? k->stride : 1;
   *r = (reference_conv){.n = k->n, .c = k->c, .m = k->m, .group = 1, .last = true, .in = {1, k->in[0], k->in[1]}};
   for (int d = 0; d < 3; d++) {
-    r->kernel[d] = d ? 3 : 1, r->stride[d] = r->dilation[d] = r->out[d] = 1;
-    if (d) r->before[d] = k->pads[d - 1], r->out[d] = k->in[d - 1] + k->pads[d - 1] + k->pads[d + 1] - 2;
+    r->kernel[d] = d ? 3 : 1, r->stride[d] = d ? stride : 1, r->dilation[d] = r->out[d] = 1;
+    if (!d) continue;
+    r->before[d] = k->pads[d - 1];
+    r->out[d] = (k->in[d - 1] + k->pads[d - 1] + k->pads[d + 1] - 3) / stride + 1;
   }
   call->count = k->n * r->out[1] * r->out[2] * k->m;
   op_attr_i(c, "channels_last", 1);
   op_attr_ints(c, "pads", k->pads, 4);
+  call->strides[0] = call->strides[1] = stride;
+  op_attr_ints(c, "strides", call->strides, 2);
   r->x = call->x = isa_in(c, 4, OP_DIMS(k->n, k->in[0], k->in[1], k->c), &seed);
   r->w = call->w = isa_in(c, 4, OP_DIMS(k->m, k->c, 3, 3), &seed);
   call->tail = (reference_tail){.act = k->act ? k->act : "", .alpha = (double)-0.25f, .beta = (double)0.5f};
@@ -111,22 +123,30 @@ static void winograd_run(mien_env *env, const char *name, const winograd_case *k
   op_free(&call.c);
 }
 
+/* By every algorithm, of both strides. */
+static void winograd_run_all(mien_env *env, const winograd_case *given) {
+  winograd_case k = *given;
+  for (int f = 0; f < FORCED; f++) {
+    k.stride = forced[f].stride;
+    winograd_run(env, forced[f].name, &k);
+  }
+}
+
 static const char *const acts[] = {"",        "Relu", "LeakyRelu", "PRelu", "Clip",
                                    "Sigmoid", "Tanh", "Gelu",      "Silu",  "HardSwish"};
 
 static void winograd_cases_body(mien_env *env) {
   static const winograd_case fixed[] = {
-      {1, 1, 1, {1, 1}, {1, 1, 1, 1}, NULL, false, false},
-      {0, 3, 4, {5, 5}, {1, 1, 1, 1}, NULL, false, false},
-      {1, 64, 64, {14, 14}, {1, 1, 1, 1}, "PRelu", false, true},
-      {3, 20, 67, {33, 33}, {1, 1, 1, 1}, "Relu", true, true}, /* chunks on one thread, phases on more */
-      {3, 300, 5, {33, 31}, {0, 1, 2, 1}, NULL, false, true},  /* two parts of the sum; V in several groups */
-      {1, 512, 33, {5, 6}, {1, 1, 1, 1}, "", false, false},
+      {1, 1, 1, {1, 1}, {1, 1, 1, 1}, NULL, false, false, 0},
+      {0, 3, 4, {5, 5}, {1, 1, 1, 1}, NULL, false, false, 0},
+      {1, 64, 64, {14, 14}, {1, 1, 1, 1}, "PRelu", false, true, 0},
+      {3, 20, 67, {33, 33}, {1, 1, 1, 1}, "Relu", true, true, 0}, /* chunks on one thread, phases on more */
+      {3, 300, 5, {33, 31}, {0, 1, 2, 1}, NULL, false, true, 0},  /* two parts of the sum; V in several groups */
+      {1, 512, 33, {5, 6}, {1, 1, 1, 1}, "", false, false, 0},
   };
   mien_op ops[NAMES + 1];
   winograd_register(env, ops);
-  for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
-    for (int f = 0; f < FORCED; f++) winograd_run(env, forced[f], &fixed[i]);
+  for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) winograd_run_all(env, &fixed[i]);
 }
 
 static void winograd_random_body(mien_env *env) {
@@ -141,7 +161,7 @@ static void winograd_random_body(mien_env *env) {
     k.act = i % 4 ? acts[i % 10] : NULL;
     k.act_last = i & 1;
     k.pad = i % 3 == 0;
-    for (int f = 0; f < FORCED; f++) winograd_run(env, forced[f], &k);
+    winograd_run_all(env, &k);
   }
 }
 
@@ -169,7 +189,8 @@ static void winograd_poisoned(mien_env *env, winograd_call *call, double toleran
   assert_non_null(want);
   reference_conv_run(&call->r, &call->tail, want);
   for (int i = DIRECT; i >= 0; i--) {
-    call->c.name = forced[i];
+    if (i != DIRECT && forced[i].stride != call->r.stride[1]) continue;
+    call->c.name = forced[i].name;
     isa_run_all(env, &call->c, -1);
     if (i == DIRECT) {
       direct = call->c.out[0].data;
@@ -185,15 +206,17 @@ static void winograd_poisoned(mien_env *env, winograd_call *call, double toleran
 static void winograd_one_special_body(mien_env *env) {
   static const float specials[] = {INFINITY, -INFINITY, NAN};
   static const winograd_case cases[] = {
-      {1, 5, 35, {7, 9}, {1, 1, 1, 1}, NULL, false, false},
-      {2, 3, 9, {6, 5}, {0, 1, 2, 0}, "PRelu", false, true},
-      {1, 17, 20, {5, 6}, {1, 1, 1, 1}, "Relu", true, false},
+      {1, 5, 35, {7, 9}, {1, 1, 1, 1}, NULL, false, false, 1},
+      {2, 3, 9, {6, 5}, {0, 1, 2, 0}, "PRelu", false, true, 1},
+      {1, 17, 20, {5, 6}, {1, 1, 1, 1}, "Relu", true, false, 1},
+      {1, 5, 35, {7, 9}, {1, 1, 1, 1}, NULL, false, false, 2},
+      {2, 3, 9, {11, 12}, {0, 1, 2, 0}, "PRelu", false, true, 2},
   };
   mien_op ops[NAMES + 1];
   winograd_register(env, ops);
-  for (int i = 0; i < 3; i++) {
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     winograd_call call;
-    winograd_make(&call, &cases[i], 40 + (uint64_t)i);
+    winograd_make(&call, &cases[i], 40 + i);
     const int64_t elements = cases[i].n * cases[i].in[0] * cases[i].in[1] * cases[i].c;
     for (int64_t at = 0; at < elements; at += 7) {
       const float before = call.x[at];
@@ -218,6 +241,7 @@ static void winograd_many_specials_body(mien_env *env) {
     k.act = i % 4 ? acts[i % 10] : NULL;
     k.act_last = i & 1;
     k.pad = i % 3 == 0;
+    k.stride = 1 + i % 2;
     winograd_call call;
     winograd_make(&call, &k, seed);
     const int64_t elements = k.n * k.in[0] * k.in[1] * k.c, weights = k.m * k.c * 9;
@@ -232,11 +256,12 @@ static void winograd_many_specials_body(mien_env *env) {
 
 /* Values whose transforms overflow where the sums do not. */
 static void winograd_large_body(mien_env *env) {
-  const winograd_case k = {1, 9, 21, {11, 10}, {1, 1, 1, 1}, NULL, false, false};
+  winograd_case k = {1, 9, 21, {11, 10}, {1, 1, 1, 1}, NULL, false, false, 1};
   mien_op ops[NAMES + 1];
   winograd_register(env, ops);
   for (int i = 0; i < 12; i++) {
     uint64_t seed = 7 + (uint64_t)i;
+    k.stride = 1 + i / 3 % 2;
     winograd_call call;
     winograd_make(&call, &k, seed);
     for (int64_t e = 0; e < k.m * k.c * 9; e++) call.w[e] *= 0.004f; /* 81 of them stay below 1/3 */
@@ -253,9 +278,11 @@ static void winograd_batch_body(mien_env *env) {
   winograd_register(env, ops);
   for (int k = 0; k <= FORCED; k++) {
     uint64_t seed = 5;
-    const int64_t one = 19 * 27 * 64, out = 19 * 27 * 64;
-    op_call c = {.domain = k < FORCED ? "test" : "mien", .name = k < FORCED ? forced[k] : "Conv", .version = 1};
+    const int64_t stride = k < FORCED ? forced[k].stride : 1;
+    const int64_t one = 19 * 27 * 64, out = (18 / stride + 1) * (26 / stride + 1) * 64;
+    op_call c = {.domain = k < FORCED ? "test" : "mien", .name = k < FORCED ? forced[k].name : "Conv", .version = 1};
     op_attr_ints(&c, "pads", OP_DIMS(1, 1, 1, 1), 4);
+    op_attr_ints(&c, "strides", OP_DIMS(stride, stride), 2);
     op_attr_i(&c, "channels_last", 1);
     float *x = isa_in(&c, 4, OP_DIMS(3, 19, 27, 64), &seed);
     isa_in(&c, 4, OP_DIMS(64, 64, 3, 3), &seed);
@@ -304,8 +331,10 @@ static void winograd_choice_body(mien_env *env) {
     p.constant = false;
     assert_false(chosen(env, &p));
   }
+  const conv_problem halved = problem(64, 112, 3, 2, 1, 1, true);
+  assert_true(chosen(env, &halved));
   const conv_problem others[] = {
-      problem(64, 56, 3, 2, 1, 1, true), problem(64, 56, 3, 1, 2, 1, true), problem(64, 56, 3, 1, 1, 2, true),
+      problem(64, 56, 3, 3, 1, 1, true), problem(64, 56, 3, 1, 2, 1, true), problem(64, 56, 3, 1, 1, 2, true),
       problem(64, 56, 5, 1, 1, 1, true), problem(64, 56, 1, 1, 1, 1, true), problem(64, 56, 3, 1, 1, 1, false),
       problem(512, 1, 3, 1, 1, 1, true), /* one pixel: weights are all there is */
   };
