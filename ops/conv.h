@@ -285,6 +285,10 @@ static inline void conv_pack(const conv_problem *p, const mien_math *math, const
   }
 }
 
+static inline size_t conv_product_bytes(const conv_problem *p, const mien_math *math) {
+  size_t each = math->gemm_pack_bytes(p->depth, p->out_each), bytes;
+  return each == SIZE_MAX || __builtin_mul_overflow(each, (size_t)p->group, &bytes) ? SIZE_MAX : bytes;
+}
 static inline mien_status conv_product_fill(mien_node *n, void *memory) {
   const conv_state *s = mien_state(n);
   const float *w = mien_in(n, 1)->data;
@@ -510,10 +514,6 @@ static inline mien_status conv_pointwise_run(mien_node *n, const conv_state *s, 
 /* ---- the choice */
 
 #include "ops/conv_depthwise.h"
-static inline size_t conv_product_bytes(const conv_problem *p, const mien_math *math) {
-  size_t each = math->gemm_pack_bytes(p->depth, p->out_each), bytes;
-  return each == SIZE_MAX || __builtin_mul_overflow(each, (size_t)p->group, &bytes) ? SIZE_MAX : bytes;
-}
 #include "ops/conv_winograd.h"
 
 static const conv_algorithm conv_algorithms[] = {

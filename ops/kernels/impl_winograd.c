@@ -159,20 +159,22 @@ VEC void winograd_input_tile(const int size, const int stride, const mien__winog
 
 /* ---- products */
 
-typedef void winograd_fn(int64_t depth, const float *a, int64_t a_row, const float *b, const float *next, float *c,
-                         bool add);
+typedef void winograd_fn(int64_t depth, const float *a, int64_t a_row, const float *b, const float *next, int64_t step,
+                         float *c, bool add);
 
-/* c[rows][GEMM_COLUMNS] = (add ? c : 0) + A B. `next`: what comes after B, as long, out of memory; NULL: it is near. */
+/* c[rows][GEMM_COLUMNS] = (add ? c : 0) + A B. `next`: what is wanted next out of memory, `step` floats (a line or two) for
+** each element of k; NULL: it is near. */
 VEC void winograd_micro(const int rows, const int vectors, int64_t depth, const float *a, int64_t a_row, const float *b,
-                        const float *next, float *c, bool add) {
+                        const float *next, int64_t step, float *c, bool add) {
   vf sum[GEMM_ROWS][2];
   MIEN_UNROLL
   for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = vf_set(0);
   for (int64_t k = 0; k < depth; k++, b += GEMM_COLUMNS) {
     const vf b0 = vf_load(b), b1 = vectors == 2 ? vf_load(b + VL) : b0;
     if (next) {
-      for (int64_t at = 0; at < GEMM_COLUMNS; at += WINOGRAD_LINE) vf_prefetch(next + at);
-      next += GEMM_COLUMNS;
+      vf_prefetch(next);
+      vf_prefetch(next + step / 2);
+      next += step;
     }
     MIEN_UNROLL
     for (int i = 0; i < rows; i++) {
@@ -192,12 +194,12 @@ VEC void winograd_micro(const int rows, const int vectors, int64_t depth, const 
 
 #define X(rows)                                                                                                    \
   static void winograd_##rows##_1(int64_t depth, const float *a, int64_t a_row, const float *b, const float *next, \
-                                  float *c, bool add) {                                                            \
-    winograd_micro(rows, 1, depth, a, a_row, b, next, c, add);                                                     \
+                                  int64_t step, float *c, bool add) {                                              \
+    winograd_micro(rows, 1, depth, a, a_row, b, next, step, c, add);                                               \
   }                                                                                                                \
   static void winograd_##rows##_2(int64_t depth, const float *a, int64_t a_row, const float *b, const float *next, \
-                                  float *c, bool add) {                                                            \
-    winograd_micro(rows, 2, depth, a, a_row, b, next, c, add);                                                     \
+                                  int64_t step, float *c, bool add) {                                              \
+    winograd_micro(rows, 2, depth, a, a_row, b, next, step, c, add);                                               \
   }
 EACH_ROWS(X)
 #undef X
@@ -213,7 +215,8 @@ static void winograd_point(const mien__winograd_shape *s, int64_t tiles, int64_t
     for (int64_t i = 0, row = 0, rows; i < blocks; i++, row += rows) {
       rows = base + (i < more);
       winograd_micros[rows - 1][vectors - 1](depth, v + row * s->v_row + k, s->v_row, b + at,
-                                             i == 0 && next ? next + at : NULL, m + row * GEMM_COLUMNS, k > 0);
+                                             i == 0 && next ? next + at : NULL, GEMM_COLUMNS, m + row * GEMM_COLUMNS,
+                                             k > 0);
     }
   }
 }
@@ -285,11 +288,12 @@ VEC void winograd_weight_block(const int size, const int stride, int64_t depth, 
   }
 }
 
-/* Part `part` of `parts` of 9 rows of `depth` lines of weights that are `step` floats apart: towards the cache. */
-static void winograd_fetch(const float *w, int64_t step, int64_t depth, int64_t part, int64_t parts) {
-  const int64_t row = depth * GEMM_COLUMNS / WINOGRAD_LINE, all = 9 * row;
-  for (int64_t i = part * all / parts; i < (part + 1) * all / parts; i++)
-    vf_prefetch(w + i / row * step + i % row * WINOGRAD_LINE);
+/* What to fetch while matrix `matrix` of so many is used: the `lines` of the next block's weights, 9 runs `step` floats apart,
+** come in halves spread over the matrices. NULL: nothing. */
+static const float *winograd_fetch(const float *w, int64_t step, int64_t depth, int matrix, int matrices) {
+  const int part = matrix * 18 / matrices;
+  if (matrix > 0 && (matrix - 1) * 18 / matrices == part) return NULL;
+  return w + part / 2 * step + part % 2 * depth * (GEMM_COLUMNS / 2);
 }
 
 /* One block of channels, whose transformed weights u holds; what comes after it out of memory is fetched meanwhile. */
@@ -299,12 +303,15 @@ static void winograd_product_block(const mien__winograd_shape *s, int64_t tiles,
   const int64_t blocks = (tiles + GEMM_ROWS - 1) / GEMM_ROWS, base = tiles / blocks, more = tiles % blocks;
   for (int a = 0; a < lines; a++)
     for (int b = 0; b < lines; b++, u += WINOGRAD_BLOCK_STEP) {
-      if (after) winograd_fetch(after, s->in_channels * GEMM_COLUMNS, after_depth, a * lines + b, lines * lines);
+      const float *next =
+          after ? winograd_fetch(after, s->in_channels * GEMM_COLUMNS, after_depth, a * lines + b, lines * lines)
+                : NULL;
       WINOGRAD_EACH_POINT(s, a, b, i)
       for (int64_t part = 0, row = 0, rows; part < blocks; part++, row += rows) {
         rows = base + (part < more);
-        winograd_micros[rows - 1][vectors - 1](depth, v + i * s->v_step + row * s->v_row + k, s->v_row, u, NULL,
-                                               m + i * s->m_step + row * GEMM_COLUMNS, k > 0);
+        winograd_micros[rows - 1][vectors - 1](depth, v + i * s->v_step + row * s->v_row + k, s->v_row, u, next,
+                                               GEMM_COLUMNS / 2, m + i * s->m_step + row * GEMM_COLUMNS, k > 0);
+        next = NULL;
       }
     }
 }
