@@ -7,6 +7,7 @@
 
 #include "ops/epilogue.h"
 #include "ops/kernels/winograd.h"
+#include "ops/panels.h"
 #include "ops/window.h"
 #include <stdio.h>
 
@@ -15,6 +16,7 @@ typedef struct conv_problem {
   int64_t images, in_channels, out_channels, group, in_each, out_each; /* each: of one group */
   bool channels_last, padded, constant;                                /* constant: W is */
   int64_t taps, depth;                                                 /* depth: taps * in_each */
+  int64_t w_columns; /* of the panels that W lies in; 0: it lies as ONNX says */
   int64_t in_pixels, out_pixels;
   int64_t x_space[MIEN_WINDOW_RANK], x_channel; /* strides of X in elements */
 } conv_problem;
@@ -50,7 +52,7 @@ struct conv_state {
   bool each;                         /* each thread has one of its own, and panels are shared */
   int64_t chunks_once;               /* else 1 */
   size_t v_at, m_at, u_at, ready_at; /* in scratch */
-  char kind[64], kernel[48];
+  char kind[96], kernel[48];
 };
 
 static inline int64_t conv_ceil(int64_t a, int64_t b) { return a / b + (a % b != 0); }
@@ -264,11 +266,33 @@ static inline void conv_gather(const conv_problem *p, const float *x, const floa
   }
 }
 
-/* ---- weights: W [out, in_each, taps] as a matrix of (tap, channel) rows, packed group by group */
+/* ---- weights: W [out, in_each, taps] as a matrix of (tap, channel) rows, packed group by group; or W in panels, which is
+** that matrix: [out / columns, taps, in_each, columns] of one group */
+
+/* The type that W has outside panels, as *weight; w_columns: of the panels, 0 where there are none. */
+static inline mien_status conv_weight_type(mien_node *n, mien_type *weight, int64_t *w_columns) {
+  const mien_type *x = &mien_in(n, 0)->type, *w = &mien_in(n, 1)->type;
+  *weight = *w;
+  *w_columns = 0;
+  if (w->rank != x->rank + 1) return MIEN_OK;
+  if (x->rank < 3 || mien_attr_i(n, "group") != 1)
+    return mien_fail(n, MIEN_INVALID_MODEL, "W has rank %d (in panels), X rank %d and group is %lld, expected 1",
+                     (int)w->rank, (int)x->rank, (long long)mien_attr_i(n, "group"));
+  weight->rank = x->rank;
+  weight->dim[0] = mien_dim(n, '*', w->dim[0], w->dim[w->rank - 1]);
+  weight->dim[1] = w->dim[w->rank - 2];
+  for (int i = 2; i < x->rank; i++) weight->dim[i] = w->dim[i - 1];
+  *w_columns = w->dim[w->rank - 1];
+  return MIEN_OK;
+}
 
 /* Columns [first, first + count) of group g. */
 static inline void conv_pack(const conv_problem *p, const mien_math *math, const float *w, int64_t g, int64_t first,
                              int64_t count, float *packed) {
+  if (p->w_columns) { /* of one group */
+    panels_pack(math, p->depth, p->w_columns, w, first, count, packed);
+    return;
+  }
   const float *from = w + (g * p->out_each + first) * p->depth;
   if (p->taps == 1) {
     math->gemm_pack(p->depth, count, from, 1, p->depth, packed);
@@ -548,10 +572,13 @@ static inline mien_status conv_prepare_as(mien_node *n, conv_state *s, const con
   const size_t bytes = algorithm->bytes(p, mien_math_of(n));
   if (bytes == SIZE_MAX) return mien_fail(n, MIEN_LIMIT, "the weights are too large to pack");
   s->packed_each = bytes / (size_t)p->group / sizeof(float);
-  if (p->constant && bytes > 0) {
+  if (p->constant && bytes > 0 && algorithm->fill == conv_product_fill &&
+      p->w_columns == mien_math_of(n)->gemm_columns) {
+    s->packed = mien_in(n, 1)->data;
+  } else if (p->constant && bytes > 0) {
     const void *packed;
-    snprintf(s->kind, sizeof s->kind, "conv %s %lldx%lldx%lldx%lld", algorithm->name, (long long)p->group,
-             (long long)p->out_each, (long long)p->in_each, (long long)p->taps);
+    snprintf(s->kind, sizeof s->kind, "conv %s %lldx%lldx%lldx%lld by %lld", algorithm->name, (long long)p->group,
+             (long long)p->out_each, (long long)p->in_each, (long long)p->taps, (long long)p->w_columns);
     MIEN_TRY(mien_packed_later(n, 1, s->kind, bytes, algorithm->fill, &packed));
     s->packed = packed;
   }
@@ -567,10 +594,10 @@ static inline mien_status conv_prepare(mien_node *n, conv_state *s) {
   return conv_prepare_as(n, s, conv_choose(&s->p, mien_math_of(n)));
 }
 
-/* Infer: everything about X, W and the window. channels_last: X and Y are N, spatial..., C. */
-static inline mien_status conv_infer(mien_node *n, bool channels_last, uint32_t window_has, mien_window *w,
-                                     mien_type *y) {
-  const mien_type *x = &mien_in(n, 0)->type, *k = &mien_in(n, 1)->type;
+/* Infer: everything about X, W of type k and the window. channels_last: X and Y are N, spatial..., C. */
+static inline mien_status conv_infer(mien_node *n, const mien_type *k, bool channels_last, uint32_t window_has,
+                                     mien_window *w, mien_type *y) {
+  const mien_type *x = &mien_in(n, 0)->type;
   if (x->rank < 3 || k->rank != x->rank)
     return mien_fail(n, MIEN_INVALID_MODEL, "input X has rank %d and W rank %d, expected equal ranks of 3 or more",
                      (int)x->rank, (int)k->rank);

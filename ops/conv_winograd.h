@@ -45,7 +45,8 @@ static inline int64_t conv_winograd_matrices(int size) { return (int64_t)(size +
 
 static inline mien__winograd_shape conv_winograd_shape(const conv_problem *p, int size, const mien_math *math) {
   const int64_t vector = mien__winograd_of(math)->vector;
-  mien__winograd_shape s = {.size = size, .in_channels = p->in_channels, .out_channels = p->out_channels};
+  mien__winograd_shape s = {
+      .size = size, .in_channels = p->in_channels, .out_channels = p->out_channels, .w_columns = p->w_columns};
   s.stride = (int)p->w.stride[1];
   s.v_row = conv_ceil(p->in_channels, vector) * vector;
   if (s.v_row % 256 == 0) s.v_row += 16; /* rows of a block on different sets of the first-level cache */

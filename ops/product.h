@@ -6,6 +6,7 @@
 
 #include "ops/epilogue.h"
 #include "ops/loop.h"
+#include "ops/panels.h"
 #include <stdio.h>
 
 /* C[b] = A[b] B[b] for `batches` of m x k by k x n. Strides in elements; a batch's matrices begin where product_a and
@@ -17,6 +18,8 @@ typedef struct product {
   int batch_rank;
   int64_t batch_dim[MIEN_MAX_RANK], a_batch[MIEN_MAX_RANK], b_batch[MIEN_MAX_RANK];
   int64_t b_count; /* matrices that B holds */
+  int64_t
+      w_columns; /* of the panels that B, one matrix, lies in; 0: it does not, and b_row and b_col say how it lies */
   int64_t chunk, chunks, panels;
   const float *packed; /* NULL: B is not constant */
   size_t packed_each;  /* floats a matrix */
@@ -78,12 +81,20 @@ static inline void product_split(mien_node *n, product *p) {
   p->chunks = product_ceil(p->m, p->chunk);
 }
 
+/* Columns [first, first + count) of the matrix that begins at b. */
+static inline void product_pack(const mien_math *math, const product *p, const float *b, int64_t first, int64_t count,
+                                float *packed) {
+  if (p->w_columns)
+    panels_pack(math, p->k, p->w_columns, b, first, count, packed);
+  else
+    math->gemm_pack(p->k, count, b + first * p->b_col, p->b_row, p->b_col, packed);
+}
+
 static inline mien_status product_fill(mien_node *n, void *memory) {
   const product *p = mien_state(n);
-  const mien_math *math = mien_math_of(n);
   const float *b = mien_in(n, 1)->data;
   for (int64_t i = 0; i < p->b_count; i++)
-    math->gemm_pack(p->k, p->n, b + i * p->k * p->n, p->b_row, p->b_col, (float *)memory + (size_t)i * p->packed_each);
+    product_pack(mien_math_of(n), p, b + i * p->k * p->n, 0, p->n, (float *)memory + (size_t)i * p->packed_each);
   return MIEN_OK;
 }
 
@@ -99,14 +110,16 @@ static inline mien_status product_prepare_f32(mien_node *n) {
   const size_t each = math->gemm_pack_bytes(p->k, p->n);
   if (each == SIZE_MAX) return mien_fail(n, MIEN_LIMIT, "the right operand is too large to pack");
   p->packed_each = each / sizeof(float);
-  if (mien_is_constant(n, 1) && each > 0 && p->b_count > 0) {
+  if (mien_is_constant(n, 1) && each > 0 && p->b_count > 0 && p->w_columns == math->gemm_columns) {
+    p->packed = mien_in(n, 1)->data;
+  } else if (mien_is_constant(n, 1) && each > 0 && p->b_count > 0) {
     size_t bytes;
     if (__builtin_mul_overflow(each, (size_t)p->b_count, &bytes))
       return mien_fail(n, MIEN_LIMIT, "the right operand is too large to pack");
     const void *packed;
     /* Equal constants of other shapes may be stored once: the name says all that the packing depends on. */
-    snprintf(p->kind, sizeof p->kind, "product %lldx%lldx%lld%s", (long long)p->b_count, (long long)p->k,
-             (long long)p->n, p->b_col == 1 ? "" : " transposed");
+    snprintf(p->kind, sizeof p->kind, "product %lldx%lldx%lld%s by %lld", (long long)p->b_count, (long long)p->k,
+             (long long)p->n, p->b_col == 1 ? "" : " transposed", (long long)p->w_columns);
     MIEN_TRY(mien_packed_later(n, 1, p->kind, bytes, product_fill, &packed));
     p->packed = packed;
   } else {
@@ -166,9 +179,7 @@ static inline void product_run_fresh(mien_node *n, const product *p, const float
     const int64_t batch = which / p->panels, column = panel * math->gemm_columns;
     const int64_t columns = p->n - column < math->gemm_columns ? p->n - column : math->gemm_columns;
     const int64_t row = chunk * p->chunk, rows = p->m - row < p->chunk ? p->m - row : p->chunk;
-    if (have != which)
-      math->gemm_pack(p->k, columns, b + product_offset(p, p->b_batch, batch) + column * p->b_col, p->b_row, p->b_col,
-                      packed);
+    if (have != which) product_pack(math, p, b + product_offset(p, p->b_batch, batch), column, columns, packed);
     have = which;
     const mien_epilogue part = epilogue_at(e, batch * p->m + row, column);
     product_part(math, p, a + product_offset(p, p->a_batch, batch) + row * p->a_row, packed,

@@ -149,9 +149,7 @@ static mien_status read_section(mien_plan *plan, const row *r, mien_error *error
     case MIEN__SECTION_CONSTANTS: plan->constants = data; break;
     default: break; /* a later addition that older readers may ignore */
   }
-  bool good = XXH64(data, (size_t)r->size, 0) == r->hash;
-  mien__plan_forget(plan, data, (size_t)r->size);
-  return good ? MIEN_OK : wrong_checksum(r, error);
+  return XXH64(data, (size_t)r->size, 0) == r->hash ? MIEN_OK : wrong_checksum(r, error);
 }
 
 mien_status mien__plan_read(mien_plan *plan, mien_error *error) {

@@ -1,4 +1,5 @@
-/* mien.Conv: Y = epilogue(Conv(X, W)) with W in ONNX's order. channels_last: X, R and Y are N, spatial..., C. P: the value of
+/* mien.Conv: Y = epilogue(Conv(X, W)) with W in ONNX's order or, of one group, in panels: [out / columns, kernel..., in,
+** columns]. channels_last: X, R and Y are N, spatial..., C. P: the value of
 ** the padding for each input channel instead of 0, so that a normalisation before a padded convolution folds exactly.
 ** 1-, 2- and 3-D, fp32.  mien 1. */
 #include "ops/conv.h"
@@ -8,9 +9,11 @@ enum { CONV_P = 6 };
 static mien_status fused_conv_infer(mien_node *n) {
   const bool last = mien_attr_i(n, "channels_last") != 0;
   mien_window w;
-  mien_type y;
-  MIEN_TRY(conv_infer(n, last, MIEN_WINDOW_DILATIONS, &w, &y));
-  MIEN_TRY(epilogue_infer(n, mien_in(n, 1)->type.dim[0], &y));
+  mien_type y, weight;
+  int64_t w_columns;
+  MIEN_TRY(conv_weight_type(n, &weight, &w_columns));
+  MIEN_TRY(conv_infer(n, &weight, last, MIEN_WINDOW_DILATIONS, &w, &y));
+  MIEN_TRY(epilogue_infer(n, weight.dim[0], &y));
   const mien_tensor *p = mien_in(n, CONV_P);
   const int64_t channels = mien_in(n, 0)->type.dim[last ? y.rank - 1 : 1];
   if (p && (p->type.rank != 1 || epilogue_differs(p->type.dim[0], channels)))
@@ -23,9 +26,12 @@ static mien_status fused_conv_prepare(mien_node *n) {
   conv_state *s = mien_state(n);
   const bool last = mien_attr_i(n, "channels_last") != 0;
   mien_window w;
-  mien_type y;
-  MIEN_TRY(conv_infer(n, last, MIEN_WINDOW_DILATIONS, &w, &y));
-  conv_problem_make(&s->p, &w, &mien_in(n, 0)->type, &mien_in(n, 1)->type, mien_attr_i(n, "group"), last);
+  mien_type y, weight;
+  int64_t w_columns;
+  MIEN_TRY(conv_weight_type(n, &weight, &w_columns));
+  MIEN_TRY(conv_infer(n, &weight, last, MIEN_WINDOW_DILATIONS, &w, &y));
+  conv_problem_make(&s->p, &w, &mien_in(n, 0)->type, &weight, mien_attr_i(n, "group"), last);
+  s->p.w_columns = w_columns;
   return conv_prepare(n, s);
 }
 

@@ -1,18 +1,23 @@
-/* mien.Linear: Y = epilogue(X W), X [..., K], W [K, N] (trans_w: [N, K]), Y [..., N]. fp32; W of bfloat16 (a constant): X is
-** rounded to bfloat16, products are summed in fp32.  mien 1. */
+/* mien.Linear: Y = epilogue(X W), X [..., K], W [K, N] (trans_w: [N, K]; or in panels: [N / columns, K, columns]), Y [..., N].
+** fp32; W of bfloat16 (a constant, no panels): X is rounded to bfloat16, products are summed in fp32.  mien 1. */
 #include "ops/product.h"
 
 static mien_status linear_infer(mien_node *n) {
   const mien_type *x = &mien_in(n, 0)->type, *w = &mien_in(n, 1)->type;
-  if (x->rank < 1 || w->rank != 2)
-    return mien_fail(n, MIEN_INVALID_MODEL, "X has rank %d and W rank %d, expected at least 1 and 2", (int)x->rank,
+  if (x->rank < 1 || w->rank < 2 || w->rank > 3)
+    return mien_fail(n, MIEN_INVALID_MODEL,
+                     "X has rank %d and W rank %d, expected at least 1 and 2, or 3 where W is in panels", (int)x->rank,
                      (int)w->rank);
-  const bool trans = mien_attr_i(n, "trans_w") != 0;
-  if (epilogue_differs(x->dim[x->rank - 1], w->dim[trans ? 1 : 0]))
+  const bool trans = mien_attr_i(n, "trans_w") != 0, panels = w->rank == 3;
+  if (panels && (trans || w->dtype != MIEN_F32))
+    return mien_fail(n, MIEN_INVALID_MODEL, "W has rank 3 (in panels) and is %s, expected float32 without trans_w",
+                     trans ? "transposed" : "bfloat16");
+  const int64_t depth = w->dim[trans || panels ? 1 : 0];
+  if (epilogue_differs(x->dim[x->rank - 1], depth))
     return mien_fail(n, MIEN_INVALID_MODEL, "X has rows of %lld elements and W takes %lld",
-                     (long long)x->dim[x->rank - 1], (long long)w->dim[trans ? 1 : 0]);
+                     (long long)x->dim[x->rank - 1], (long long)depth);
   mien_type y = *x;
-  y.dim[y.rank - 1] = w->dim[trans ? 0 : 1];
+  y.dim[y.rank - 1] = panels ? mien_dim(n, '*', w->dim[0], w->dim[2]) : w->dim[trans ? 0 : 1];
   MIEN_TRY(epilogue_infer(n, y.dim[y.rank - 1], &y));
   return mien_set_type(n, 0, &y);
 }
@@ -20,10 +25,11 @@ static mien_status linear_infer(mien_node *n) {
 static mien_status linear_prepare(mien_node *n) {
   product *p = mien_state(n);
   const mien_type *x = &mien_in(n, 0)->type, *w = &mien_in(n, 1)->type;
-  const bool trans = mien_attr_i(n, "trans_w") != 0;
+  const bool trans = mien_attr_i(n, "trans_w") != 0, panels = w->rank == 3;
   p->batches = p->b_count = 1;
-  p->k = w->dim[trans ? 1 : 0];
-  p->n = w->dim[trans ? 0 : 1];
+  p->k = w->dim[trans || panels ? 1 : 0];
+  p->n = mien_out(n, 0)->type.dim[x->rank - 1];
+  p->w_columns = panels ? w->dim[2] : 0;
   p->m = 1;
   for (int i = 0; i < x->rank - 1; i++) p->m *= x->dim[i];
   p->a_row = p->k;

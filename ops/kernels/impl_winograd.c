@@ -77,6 +77,19 @@ static void winograd_pack_channel(int lines, const double g[WINOGRAD_SIZE + 2][3
   }
 }
 
+/* Where weight (out, in 0, tap 0) lies, with its strides. */
+static const float *winograd_weight(const mien__winograd_shape *s, const float *w, int64_t out, int64_t *channel,
+                                    int64_t *tap) {
+  if (!s->w_columns) {
+    *channel = 9;
+    *tap = 1;
+    return w + out * s->in_channels * 9;
+  }
+  *channel = s->w_columns;
+  *tap = s->in_channels * s->w_columns;
+  return w + out / s->w_columns * 9 * *tap + out % s->w_columns;
+}
+
 static void winograd_pack(const mien__winograd_shape *s, const float *w, float *packed) {
   const int lines = s->size + 2;
   const int64_t depth = s->in_channels, step = depth * GEMM_COLUMNS;
@@ -86,8 +99,11 @@ static void winograd_pack(const mien__winograd_shape *s, const float *w, float *
     const int64_t columns = min_i64(GEMM_COLUMNS, s->out_channels - j0);
     double taps[9][GEMM_COLUMNS] = {{0}};
     for (int64_t c = 0; c < depth; c++) {
-      for (int64_t j = 0; j < columns; j++)
-        for (int t = 0; t < 9; t++) taps[t][j] = (double)w[((j0 + j) * depth + c) * 9 + t];
+      for (int64_t j = 0; j < columns; j++) {
+        int64_t channel, tap;
+        const float *from = winograd_weight(s, w, j0 + j, &channel, &tap) + c * channel;
+        for (int t = 0; t < 9; t++) taps[t][j] = (double)from[t * tap];
+      }
       winograd_pack_channel(lines, (const double(*)[3])g, taps, packed + c * GEMM_COLUMNS, step);
     }
   }

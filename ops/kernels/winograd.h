@@ -20,6 +20,7 @@ typedef struct mien__winograd_shape {
   int64_t in_channels, out_channels;
   int64_t v_row, v_step; /* from tile to tile and from point to point of V; v_row is a whole number of vectors */
   int64_t m_step;        /* from point to point of M */
+  int64_t w_columns;     /* of the panels that W lies in; 0: it lies as ONNX says */
 } mien__winograd_shape;
 
 /* n, the pixels and the points of a line of a tile. */
@@ -29,8 +30,8 @@ static inline int mien__winograd_pixels(const mien__winograd_shape *s) {
 
 typedef struct mien__winograd {
   int64_t vector; /* v_row is a multiple of this */
-  /* W [out_channels][in_channels][3][3] into panels of gemm_columns output channels, each [(size + 2)^2][in_channels][columns].
-  ** Computed in double precision, rounded once. */
+  /* W [out_channels][in_channels][3][3], or in panels [out_channels / w_columns][3][3][in_channels][w_columns], into panels of
+  ** gemm_columns output channels, each [(size + 2)^2][in_channels][columns]. Computed in double precision, rounded once. */
   void (*pack)(const mien__winograd_shape *s, const float *w, float *packed);
   /* One tile: pixel i of its n * n inputs is in_channels floats at pixels[i]. */
   void (*input)(const mien__winograd_shape *s, const float *const *pixels, float *v);

@@ -309,14 +309,76 @@ static void layout(void **state) {
   pass_check(build_layout, "mien.Conv 2, mien.Pool 1, Transpose 1, MaxPool 0");
 }
 
+/* ---------------------------------------------------------------- weights in panels */
+
+/* Ranks of the weights of nodes of `op`: how many have `rank`. */
+static int count_rank(const mien__graph *g, const char *op, int rank) {
+  int count = 0;
+  char name[64];
+  for (int32_t i = 0; i < g->node_count; i++) {
+    const mien__gnode *n = g->nodes[i];
+    if (n->state != MIEN__NODE_LIVE || strcmp(mien__op_text(n->n.record, name, sizeof name), op) != 0) continue;
+    count += mien__value_at(g, n->in[1])->v.tensor.type.rank == rank;
+  }
+  return count;
+}
+
+static void build_panels(mien__graph *g) {
+  mien_value x = input(g, "x", F32(2, 5, 8)), map = input(g, "map", F32(2, 4, 6, 7)), w = WEIGHTS(g, 8, 32), y;
+  mien_value indices[3] = {INTS(g, 0), INTS(g, 2), INTS(g, 1)};
+  output(g, "a", NODE(g, "MatMul", NO_ATTRS, x, w));
+  output(g, "b", NODE(g, "MatMul", NO_ATTRS, NODE(g, "Exp", NO_ATTRS, x), w)); /* both read one constant */
+  y = NODE(g, "Reshape", NO_ATTRS, x, INTS(g, 10, 8));
+  output(g, "c", NODE(g, "Gemm", ATTRS(INT("transB", 1)), y, WEIGHTS(g, 64, 8), WEIGHTS(g, 64)));
+  output(g, "d", NODE(g, "Conv", ATTRS(PADS(1, 1, 1, 1)), map, WEIGHTS(g, 32, 4, 3, 3), WEIGHTS(g, 32)));
+  output(g, "e", NODE(g, "Conv", ATTRS(LIST("strides", 2, 1)), map, WEIGHTS(g, 64, 4, 2, 3)));
+  /* And these stay: 24 columns, two groups, read by something else, an output of the model. */
+  output(g, "f", NODE(g, "MatMul", NO_ATTRS, x, WEIGHTS(g, 8, 24)));
+  output(g, "g", NODE(g, "Conv", ATTRS(INT("group", 2)), map, WEIGHTS(g, 32, 2, 3, 3)));
+  w = WEIGHTS(g, 8, 32);
+  output(g, "h", NODE(g, "MatMul", NO_ATTRS, x, w));
+  output(g, "i", NODE(g, "Sub", NO_ATTRS, w, input(g, "v", F32(8, 32))));
+  w = WEIGHTS(g, 8, 32);
+  output(g, "j", NODE(g, "MatMul", NO_ATTRS, x, w));
+  output(g, "k", w);
+  w = WEIGHTS(g, 32, 32); /* weights and residual at once */
+  y = NODE(g, "MatMul", NO_ATTRS, NODE(g, "MatMul", NO_ATTRS, x, WEIGHTS(g, 8, 32)), w);
+  output(g, "l", NODE(g, "Slice", NO_ATTRS, y, indices[0], indices[1], indices[2]));
+}
+static void panels(void **state) {
+  (void)state;
+  mien__graph *g = pass_build(build_panels);
+  pass_apply(g, NULL);
+  assert_int_equal(count_rank(g, "mien.Linear", 3), 5);
+  assert_int_equal(count_rank(g, "mien.Linear", 2), 3);
+  assert_int_equal(count_rank(g, "mien.Conv", 5), 2);
+  assert_int_equal(count_rank(g, "mien.Conv", 4), 1);
+  mien_env *env = g->env;
+  mien__graph_destroy(g);
+  mien_env_destroy(env);
+  pass_check(build_panels, "MatMul 0, Gemm 0, Conv 0");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(linears),      cmocka_unit_test(no_linears),     cmocka_unit_test(no_bias),
-      cmocka_unit_test(merged_rows),  cmocka_unit_test(scales_before),  cmocka_unit_test(no_scales_before),
-      cmocka_unit_test(activations),  cmocka_unit_test(no_activations), cmocka_unit_test(residuals),
-      cmocka_unit_test(no_residuals), cmocka_unit_test(shared_weights), cmocka_unit_test(convs),
-      cmocka_unit_test(norms),        cmocka_unit_test(no_norms),       cmocka_unit_test(pixels),
-      cmocka_unit_test(no_convs),     cmocka_unit_test(layout),
+      cmocka_unit_test(panels),
+      cmocka_unit_test(linears),
+      cmocka_unit_test(no_linears),
+      cmocka_unit_test(no_bias),
+      cmocka_unit_test(merged_rows),
+      cmocka_unit_test(scales_before),
+      cmocka_unit_test(no_scales_before),
+      cmocka_unit_test(activations),
+      cmocka_unit_test(no_activations),
+      cmocka_unit_test(residuals),
+      cmocka_unit_test(no_residuals),
+      cmocka_unit_test(shared_weights),
+      cmocka_unit_test(convs),
+      cmocka_unit_test(norms),
+      cmocka_unit_test(no_norms),
+      cmocka_unit_test(pixels),
+      cmocka_unit_test(no_convs),
+      cmocka_unit_test(layout),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
