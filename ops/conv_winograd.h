@@ -102,7 +102,7 @@ static inline void conv_winograd_plan_raw(conv_state *s) {
   s->each = pieces == 1 && s->span * tile <= CONV_WINOGRAD_OWN;
 }
 
-/* Chunks and phases for so many tiles. Chunks with V of their own are best: as many for each thread, of two blocks of rows or
+/* Chunks and phases for so many tiles. Chunks with V of their own are best: as many for each thread, of a block of rows or
 ** more. Where that leaves threads without work, V is shared. */
 static inline void conv_winograd_plan(conv_state *s, const mien_math *math, int threads) {
   const int64_t tiles = s->span, columns = math->gemm_columns;
@@ -111,7 +111,7 @@ static inline void conv_winograd_plan(conv_state *s, const mien_math *math, int 
   int64_t chunk = conv_min(4, fit / math->gemm_rows) * math->gemm_rows;
   if (chunk < math->gemm_rows) chunk = math->gemm_rows;
   const int64_t rounds = tiles > 0 ? conv_ceil(conv_ceil(tiles, chunk), threads) : 1;
-  s->phases = tiles < 2 * math->gemm_rows * rounds * threads;
+  s->phases = tiles < math->gemm_rows * rounds * threads;
   s->chunks_once = 1;
   if (s->phases) {
     const int64_t wanted = 2 * (int64_t)threads;

@@ -15,7 +15,8 @@
 
 /* Points in the order 0, +p, -p, ..., infinity, and what the transforms need of them. s: p * p. r: of pair i, the product of
 ** (x - s) over the other pairs, c: over all pairs, lowest coefficients first; the highest is 1. f: 1 over the product of p's
-** distances to the other finite points; that of -p is equal but for its sign, which the transform of inputs has. f0: of 0. */
+** distances to the other finite points; that of -p is equal but for its sign. f0: of 0. These belong to the inputs here, so that
+** weights, which may be transformed on every run, take as little as can be. */
 typedef struct winograd_set {
   int zero, pairs;
   double p[3], s[3], r[3][3], c[4], f[3], f0;
@@ -52,13 +53,13 @@ static void winograd_weights(int size, int stride, double g[WINOGRAD_SIZE + 2][3
   const int count = winograd_count(size, stride);
   const winograd_set *set = &winograd_sets[count - 4];
   memset(g, 0, (size_t)(size + 2) * sizeof *g);
-  if (set->zero) g[0][0] = set->f0;
+  if (set->zero) g[0][0] = 1;
   for (int i = 0; i < set->pairs; i++)
     for (int sign = 0; sign < 2; sign++) {
       double *row = g[set->zero + 2 * i + sign];
-      row[0] = set->f[i];
-      row[stride] = (sign ? -set->p[i] : set->p[i]) * set->f[i];
-      if (stride == 1) row[2] = set->s[i] * set->f[i];
+      row[0] = 1;
+      row[stride] = sign ? -set->p[i] : set->p[i];
+      if (stride == 1) row[2] = set->s[i];
     }
   g[count - 1][2] = 1;
   if (stride == 2) g[count][1] = 1;
@@ -111,11 +112,11 @@ static void winograd_pack(const mien__winograd_shape *s, const float *w, float *
 
 /* ---- inputs */
 
-/* c[0] x[0] + c[1] x[step] + ... + x[(count - 1) step] */
-VEC vf winograd_sum(const double *c, const int count, const vf *x, const int step) {
-  vf sum = x[(count - 1) * step];
+/* c[0] x[0] + c[1] x[step] + ... + c[count - 1] x[(count - 1) step], all times f */
+VEC vf winograd_sum(const double *c, const int count, const double f, const vf *x, const int step) {
+  vf sum = x[(count - 1) * step] * vf_set((float)(f * c[count - 1]));
   MIEN_UNROLL
-  for (int k = count - 2; k >= 0; k--) sum = vf_fma(vf_set((float)c[k]), x[k * step], sum);
+  for (int k = count - 2; k >= 0; k--) sum = vf_fma(vf_set((float)(f * c[k])), x[k * step], sum);
   return sum;
 }
 
@@ -123,15 +124,16 @@ VEC vf winograd_sum(const double *c, const int count, const vf *x, const int ste
 VEC void winograd_input_points(const int count, const vf *x, const int step, vf *y) {
   const winograd_set *set = &winograd_sets[count - 4];
   const int zero = set->zero, pairs = set->pairs;
-  if (zero) y[0] = winograd_sum(set->c, pairs + 1, x, 2 * step);
+  if (zero) y[0] = winograd_sum(set->c, pairs + 1, set->f0, x, 2 * step);
   MIEN_UNROLL
   for (int i = 0; i < pairs; i++) {
-    const vf a = winograd_sum(set->r[i], pairs, x + (1 + zero) * step, 2 * step);
-    const vf b = winograd_sum(set->r[i], pairs, x + zero * step, 2 * step) * vf_set((float)set->p[i]);
+    const double f = set->f[i], fp = set->f[i] * set->p[i];
+    const vf a = winograd_sum(set->r[i], pairs, f, x + (1 + zero) * step, 2 * step);
+    const vf b = winograd_sum(set->r[i], pairs, fp, x + zero * step, 2 * step);
     y[zero + 2 * i] = a + b;
     y[zero + 2 * i + 1] = zero ? a - b : b - a;
   }
-  y[count - 1] = winograd_sum(set->c, pairs + 1, x + zero * step, 2 * step);
+  y[count - 1] = winograd_sum(set->c, pairs + 1, 1, x + zero * step, 2 * step);
 }
 
 /* Of stride 2 the points of the even pixels, then the odd pixels. */
@@ -264,43 +266,62 @@ static void winograd_product(const mien__winograd_shape *s, int64_t tiles, int64
 
 /* ---- products with weights transformed in passing */
 
-/* G of winograd_weights, times x. */
-VEC void winograd_weight_line(const int size, const int stride, const vf *x, vf *y) {
+/* Points +-p of a line of three weights. */
+VEC void winograd_weight_pair(const winograd_set *set, const int i, const int stride, vf x0, vf x1, vf x2, vf *y) {
+  vf a = x0;
+  if (stride == 1) a = vf_fma(vf_set((float)set->s[i]), x2, a);
+  const vf b = (stride == 1 ? x1 : x2) * vf_set((float)set->p[i]);
+  y[0] = a + b;
+  y[1] = a - b;
+}
+
+/* G of winograd_weights times a line, to one line of matrices. */
+VEC void winograd_weight_line(const int size, const int stride, const vf *x, float *u) {
   const int count = stride == 1 ? size + 2 : size + 1;
   const winograd_set *set = &winograd_sets[count - 4];
-  const int zero = set->zero, pairs = set->pairs;
-  if (zero) y[0] = x[0] * vf_set((float)set->f0);
+  if (set->zero) vf_store(u, x[0]);
   MIEN_UNROLL
-  for (int i = 0; i < pairs; i++) {
-    const vf even = stride == 1 ? vf_fma(vf_set((float)set->s[i]), x[2], x[0]) : x[0];
-    const vf a = even * vf_set((float)set->f[i]), b = x[stride] * vf_set((float)(set->p[i] * set->f[i]));
-    y[zero + 2 * i] = a + b;
-    y[zero + 2 * i + 1] = a - b;
+  for (int i = 0; i < set->pairs; i++) {
+    vf y[2];
+    winograd_weight_pair(set, i, stride, x[0], x[1], x[2], y);
+    vf_store(u + (set->zero + 2 * i) * WINOGRAD_BLOCK_STEP, y[0]);
+    vf_store(u + (set->zero + 2 * i + 1) * WINOGRAD_BLOCK_STEP, y[1]);
   }
-  y[count - 1] = x[2];
-  if (stride == 2) y[count] = x[1];
+  vf_store(u + (count - 1) * WINOGRAD_BLOCK_STEP, x[2]);
+  if (stride == 2) vf_store(u + count * WINOGRAD_BLOCK_STEP, x[1]);
+}
+
+/* A vector of channels' and columns' weights, whose tap t is x[t]. A pair of lines after the other: they stay in registers. */
+VEC void winograd_weight_vector(const int size, const int stride, const vf x[9], float *u) {
+  const int count = stride == 1 ? size + 2 : size + 1;
+  const int64_t step = (size + 2) * WINOGRAD_BLOCK_STEP;
+  const winograd_set *set = &winograd_sets[count - 4];
+  if (set->zero) winograd_weight_line(size, stride, x, u);
+  MIEN_UNROLL
+  for (int i = 0; i < set->pairs; i++) {
+    vf t[2][3];
+    MIEN_UNROLL
+    for (int b = 0; b < 3; b++) {
+      vf y[2];
+      winograd_weight_pair(set, i, stride, x[b], x[3 + b], x[6 + b], y);
+      t[0][b] = y[0], t[1][b] = y[1];
+    }
+    MIEN_UNROLL
+    for (int sign = 0; sign < 2; sign++)
+      winograd_weight_line(size, stride, t[sign], u + (set->zero + 2 * i + sign) * step);
+  }
+  winograd_weight_line(size, stride, x + 6, u + (count - 1) * step);
+  if (stride == 2) winograd_weight_line(size, stride, x + 3, u + count * step);
 }
 
 /* Channels of a block: taps of the first at w, `step` floats from tap to tap; to u [(size + 2)^2][MIEN_WINOGRAD_BLOCK][columns]. */
 VEC void winograd_weight_block(const int size, const int stride, int64_t depth, const float *w, int64_t step,
                                float *u) {
-  const int lines = size + 2;
   for (int64_t at = 0; at < depth * GEMM_COLUMNS; at += VL) {
-    vf t[WINOGRAD_SIZE + 2][3], line[3], y[WINOGRAD_SIZE + 2];
+    vf x[9];
     MIEN_UNROLL
-    for (int b = 0; b < 3; b++) {
-      MIEN_UNROLL
-      for (int a = 0; a < 3; a++) line[a] = vf_load(w + (a * 3 + b) * step + at);
-      winograd_weight_line(size, stride, line, y);
-      MIEN_UNROLL
-      for (int i = 0; i < lines; i++) t[i][b] = y[i];
-    }
-    MIEN_UNROLL
-    for (int i = 0; i < lines; i++) {
-      winograd_weight_line(size, stride, t[i], y);
-      MIEN_UNROLL
-      for (int j = 0; j < lines; j++) vf_store(u + (i * lines + j) * WINOGRAD_BLOCK_STEP + at, y[j]);
-    }
+    for (int t = 0; t < 9; t++) x[t] = vf_load(w + t * step + at);
+    winograd_weight_vector(size, stride, x, u + at);
   }
 }
 
