@@ -413,10 +413,7 @@ static inline mien_status conv_pieces_prepare(mien_node *n, conv_state *s, int64
   const int64_t others = s->units * p->group * s->panels, wanted = 4 * (int64_t)mien_threads(n);
   if (others < wanted) rows = conv_min(rows, conv_ceil(s->span, conv_ceil(wanted, others > 0 ? others : 1)));
   rows = rows < math->gemm_rows ? math->gemm_rows : rows / math->gemm_rows * math->gemm_rows;
-  if (s->span > rows) { /* chunks of nearly as many rows each */
-    rows = conv_ceil(s->span, conv_ceil(s->span, rows));
-    rows = conv_ceil(rows, math->gemm_rows) * math->gemm_rows;
-  }
+  if (s->span > rows) rows = conv_ceil(s->span, conv_ceil(s->span, rows)); /* chunks of nearly as many rows each */
   s->chunk = rows < s->span ? rows : s->span;
   if (s->chunk < 1) s->chunk = 1;
   s->chunks = conv_ceil(s->span, s->chunk);

@@ -43,7 +43,8 @@ static inline mien_status conv_depthwise_prepare(mien_node *n, conv_state *s) {
   fits = fits && conv_room(&total, &s->panel_at, s->packed ? 0 : p->taps, p->out_channels, sizeof(float));
   if (!fits) return mien_fail(n, MIEN_LIMIT, "the window is too large");
   MIEN_TRY(mien_scratch(n, total));
-  mien_work(n, s->chunks, 0.02 * (double)p->taps * (double)p->out_channels * (double)s->chunk + 100);
+  const double vectors = (double)p->out_channels / (double)mien_math_of(n)->gemm_columns;
+  mien_work(n, s->chunks, 1.3 * (double)p->taps * vectors * (double)s->chunk + 100);
   return MIEN_OK;
 }
 

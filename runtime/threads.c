@@ -121,8 +121,8 @@ static mien_status do_piece(const lane *l, const job *j, mien_node *node, int64_
 
 /* The item with which a piece begins. */
 static int64_t piece_begin(const job *j, int64_t piece) {
-  const int64_t units = j->count / j->unit + (j->count % j->unit != 0), more = units % j->pieces;
-  const int64_t unit = units / j->pieces * piece + (piece < more ? piece : more);
+  const int64_t units = j->count / j->unit + (j->count % j->unit != 0);
+  const int64_t unit = units / j->pieces * piece + units % j->pieces * piece / j->pieces;
   return unit < units ? unit * j->unit : j->count;
 }
 
