@@ -88,6 +88,7 @@ static mien_status write_and_run(job *j) {
   MIEN_TRY(drop_temporary(j));
   j->facts.check = check;
   j->facts.arena_bytes = j->summary.session.arena_bytes;
+  j->facts.live_bytes = j->summary.session.live_bytes;
   progress(j, "write", 0, 1);
   MIEN_TRY(write_temporary(j));
   MIEN_TRY(mien__trial_open(&j->trial, j->env, mien__writer_temporary(j->writer), j->error));

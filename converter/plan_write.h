@@ -19,7 +19,7 @@ typedef struct mien__plan_facts {
   size_t nodes_before_count;
   const char *const *skipped; /* ends with NULL */
   const Mien__Plan__Check *check;
-  uint64_t arena_bytes;
+  uint64_t arena_bytes, live_bytes; /* at the golden input's shapes */
 } mien__plan_facts;
 
 /* Takes the plan's bytes in order. */

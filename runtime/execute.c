@@ -271,12 +271,25 @@ static mien_status execute_dynamic(mien_session *s, mien__layout *l, mien_bindin
 
 /* ---------------------------------------------------------------- */
 
-mien_status mien__execute(mien_session *s, mien__layout *l, mien_binding *outputs, size_t count, mien_error *error) {
+/* Room for so many outputs, kept from run to run: runs after the first take no memory. */
+static mien_status reserve_targets(mien_session *s, size_t count, mien_error *error) {
   size_t bytes;
-  if (!mien__mul(count, sizeof(target) + sizeof(bool), &bytes))
-    return mien__fail(error, MIEN_INVALID_ARGUMENT, "%zu outputs", count);
-  target *targets = mien__alloc(s->env, bytes + 1);
-  if (!targets) return mien__no_memory(error, bytes);
+  if (count > s->target_room || !s->targets) {
+    if (!mien__mul(count, sizeof(target) + sizeof(bool), &bytes))
+      return mien__fail(error, MIEN_INVALID_ARGUMENT, "%zu outputs", count);
+    void *targets = mien__alloc(s->env, bytes + 1);
+    if (!targets) return mien__no_memory(error, bytes);
+    mien__free(s->env, s->targets);
+    s->targets = targets;
+    s->target_room = count;
+  }
+  memset(s->targets, 0, count * (sizeof(target) + sizeof(bool)));
+  return MIEN_OK;
+}
+
+mien_status mien__execute(mien_session *s, mien__layout *l, mien_binding *outputs, size_t count, mien_error *error) {
+  MIEN_TRY(reserve_targets(s, count, error));
+  target *targets = s->targets;
   bool *elsewhere = (bool *)(targets + count);
   mien_status status = name_targets(s, outputs, count, targets, error);
   if (status == MIEN_OK) status = mien__threads_begin(s->threads, error);
@@ -290,6 +303,5 @@ mien_status mien__execute(mien_session *s, mien__layout *l, mien_binding *output
     mien__threads_rest(s->threads);
     (void)mien__threads_watch(s->threads, before);
   }
-  mien__free(s->env, targets);
   return status;
 }

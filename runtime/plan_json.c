@@ -204,6 +204,7 @@ static void json_meta(json *j, cJSON *root, const Mien__Plan__Meta *m) {
   json_text(j, meta, "producer", m->producer);
   json_text(j, meta, "variant", m->variant);
   json_u64(j, meta, "arena_bytes", m->arena_bytes);
+  json_u64(j, meta, "live_bytes", m->live_bytes);
   cJSON *passes = json_array(j, meta, "passes");
   for (size_t i = 0; i < m->n_passes; i++) {
     cJSON *row = json_object(j, passes, NULL);

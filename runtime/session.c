@@ -151,6 +151,7 @@ void mien_session_destroy(mien_session *s) {
   drop_layouts(s);
   mien__free(s->env, s->arena);
   mien__free(s->env, s->spill);
+  mien__free(s->env, s->targets);
   if (s->own_threads) mien__threads_destroy(s->threads);
   mien__pool_clear(&s->pool);
   mien__free(s->env, s->kept);

@@ -61,6 +61,8 @@ struct mien_session {
   size_t arena_bytes;
   uint8_t *spill; /* outputs in memory of the session that are not in the arena */
   size_t spill_bytes;
+  void *targets; /* of the run under way; execute.c's */
+  size_t target_room;
   mien__kept *kept;
   size_t kept_count;
   mien__watch watch; /* observe NULL: off */

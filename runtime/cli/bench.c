@@ -125,8 +125,10 @@ static void print_text(const cli_measure *m, const figures *f) {
          "percentile(95%%) = %.3f ms, percentile(99%%) = %.3f ms\n",
          f->ms[0], f->ms[f->count - 1], f->mean, percentile(f, 50), percentile(f, 90), percentile(f, 95),
          percentile(f, 99));
-  printf("CPU: %.2f cores, peak memory: %.1f MiB (arena %.1f, packed constants %.1f)\n", f->cpu, peak_bytes() / 1048576,
-         (double)f->info.arena_bytes / 1048576, (double)f->info.packed_bytes / 1048576);
+  printf("CPU: %.2f cores, peak memory: %.1f MiB (arena %.1f, of which at most %.1f alive at once, packed constants "
+         "%.1f)\n",
+         f->cpu, peak_bytes() / 1048576, (double)f->info.arena_bytes / 1048576, (double)f->info.live_bytes / 1048576,
+         (double)f->info.packed_bytes / 1048576);
   if (f->idle_rate > 0)
     printf("Idle: %.4f of a core between the calls at %g calls a second, %.4f with them\n", f->idle_cores, f->idle_rate,
            f->paced_cores);
