@@ -132,11 +132,12 @@ static inline mien_status product_prepare_f32(mien_node *n) {
   return MIEN_OK;
 }
 
-/* Columns [n0, n1) of some rows: a and c begin at the first of them, packed, c and e at column 0. */
-static inline void product_part(const mien_math *math, const product *p, const float *a, const float *packed, float *c,
-                                int64_t rows, int64_t n0, int64_t n1, const mien_epilogue *e) {
+/* Columns [n0, n1) of some rows: a and c begin at the first of them, packed, c and e at column 0. columns: that are packed. */
+static inline void product_part(const mien_math *math, const product *p, const float *a, const float *packed,
+                                int64_t columns, float *c, int64_t rows, int64_t n0, int64_t n1,
+                                const mien_epilogue *e) {
   if (p->a_col == 1) {
-    math->gemm(rows, n1, p->k, a, p->a_row, packed, c, p->n, n0, n1, e);
+    math->gemm(rows, columns, p->k, a, p->a_row, packed, c, p->n, n0, n1, e);
     return;
   }
   enum { BLOCK = 64 };
@@ -146,7 +147,7 @@ static inline void product_part(const mien_math *math, const product *p, const f
     for (int64_t r = 0; r < count; r++) at[r] = a + (i + r) * p->a_row;
     const mien_pieces pieces = {.rows = at, .stride = 0, .count = 1, .length = p->k, .step = p->a_col};
     const mien_epilogue part = epilogue_at(e, i, 0);
-    math->gemm_pieces(count, n1, &pieces, packed, c + i * p->n, p->n, 1, n0, n1, &part);
+    math->gemm_pieces(count, columns, &pieces, packed, c + i * p->n, p->n, 1, n0, n1, &part);
   }
 }
 
@@ -162,7 +163,7 @@ static inline void product_run_packed(mien_node *n, const product *p, const floa
     const int64_t matrix = p->b_count == 1 ? 0 : product_offset(p, p->b_batch, batch) / (p->k * p->n);
     const mien_epilogue part = epilogue_at(e, batch * p->m + row, 0);
     product_part(math, p, a + product_offset(p, p->a_batch, batch) + row * p->a_row,
-                 p->packed + (size_t)matrix * p->packed_each, c + (batch * p->m + row) * p->n, rows, n0,
+                 p->packed + (size_t)matrix * p->packed_each, p->n, c + (batch * p->m + row) * p->n, rows, n0,
                  n1 < p->n ? n1 : p->n, &part);
     item += take;
   }
@@ -182,7 +183,7 @@ static inline void product_run_fresh(mien_node *n, const product *p, const float
     if (have != which) product_pack(math, p, b + product_offset(p, p->b_batch, batch), column, columns, packed);
     have = which;
     const mien_epilogue part = epilogue_at(e, batch * p->m + row, column);
-    product_part(math, p, a + product_offset(p, p->a_batch, batch) + row * p->a_row, packed,
+    product_part(math, p, a + product_offset(p, p->a_batch, batch) + row * p->a_row, packed, columns,
                  c + (batch * p->m + row) * p->n + column, rows, 0, columns, &part);
   }
 }

@@ -9,10 +9,10 @@ typedef struct attention_memory {
   int64_t stride;
 } attention_memory;
 
-/* A whole number of vectors a row, and rows that do not collide in the cache. */
+/* A whole number of panels a row, so that products are made in place, and rows that do not collide in the cache. */
 static int64_t attention_stride(int64_t keys) {
-  const int64_t stride = (keys + VL - 1) / VL * VL;
-  return stride % 1024 == 0 ? stride + VL : stride;
+  const int64_t stride = (keys + GEMM_COLUMNS - 1) / GEMM_COLUMNS * GEMM_COLUMNS;
+  return stride % 1024 == 0 ? stride + GEMM_COLUMNS : stride;
 }
 
 static bool attention_sizes(const mien_attention *a, size_t *keys, size_t *values, size_t *total) {
@@ -63,7 +63,8 @@ static void attention_block(const mien_attention *a, const attention_memory *m, 
                             int64_t row, int64_t rows) {
   const float *q = a->q + batch / a->q_batch_div * a->qs.batch + head * a->qs.head + row * a->qs.row;
   float *y = a->y + batch * a->ys.batch + head * a->ys.head + row * a->ys.row;
-  MIEN_K(mien__gemm)(rows, a->keys, a->depth, q, a->qs.row, m->keys, m->logits, m->stride, 0, a->keys, NULL);
+  const int64_t keys = (a->keys + GEMM_COLUMNS - 1) / GEMM_COLUMNS * GEMM_COLUMNS; /* as packed */
+  MIEN_K(mien__gemm)(rows, keys, a->depth, q, a->qs.row, m->keys, m->logits, m->stride, 0, keys, NULL);
   float sums[GEMM_ROWS];
   for (int64_t i = 0; i < rows; i++) {
     const float *bias = a->bias;

@@ -9,42 +9,52 @@ typedef struct finish_place {
 
 typedef void finish_fn(const finish_place *p, const mien_epilogue *e);
 
-VEC vf finish_vector(const float *v, int64_t at, int64_t count, float absent) {
-  return v ? count == VL ? vf_load(v + at) : vf_load_n(v + at, count) : vf_set(absent);
-}
+VEC vf finish_load(const bool whole, const float *x, int64_t count) { return whole ? vf_load(x) : vf_load_n(x, count); }
 
-VEC vf finish_residual(const mien_epilogue *e, int64_t row, int64_t column, int64_t count) {
-  const int64_t step = e->residual_step ? e->residual_step : 1;
-  const float *r = e->residual + row * e->residual_stride + column * step;
-  if (step == 1) return count == VL ? vf_load(r) : vf_load_n(r, count);
+/* A vector of the residual, whose elements are `step` apart. */
+VEC vf finish_residual(const bool whole, const float *r, int64_t step, int64_t count) {
+  if (step == 1) return finish_load(whole, r, count);
   float gathered[VL] = {0};
   for (int64_t i = 0; i < count; i++) gathered[i] = r[i * step];
   return vf_load(gathered);
 }
 
-VEC void finish_tile(const mien_activation act, const finish_place *p, const mien_epilogue *e) {
+/* `count` columns from j on, of all rows; whole: a vector of them. */
+VEC void finish_columns(const mien_activation act, const bool whole, const bool residual, const finish_place *p,
+                        const mien_epilogue *e, int64_t j, int64_t count) {
   const vf alpha = vf_set(e->alpha), beta = vf_set(e->beta);
-  const bool direct = p->c_column == 1, late = e->residual && e->act_last;
-  for (int64_t j = 0; j < p->columns; j += VL) {
-    const int64_t count = min_i64(VL, p->columns - j), column = p->column0 + j;
-    const vf bias = finish_vector(e->bias, column, count, 0), slope = finish_vector(e->slope, column, count, 0);
-    const vf scale = finish_vector(e->scale, column, count, 1);
-    for (int64_t i = 0; i < p->rows; i++) {
-      vf x = vf_load(p->tile + i * p->tile_row + j);
-      if (e->bias) x = x + bias;
-      if (!late) x = v_activate(act, x, alpha, beta, slope);
-      if (e->residual) {
-        if (e->scale) x = x * scale;
-        x = finish_residual(e, p->row0 + i, column, count) + x;
-        if (late) x = v_activate(act, x, alpha, beta, slope);
-      }
-      if (!direct)
-        vf_store(p->tile + i * p->tile_row + j, x);
-      else if (count == VL)
-        vf_store(p->c + i * p->c_row + j, x);
-      else
-        vf_store_n(p->c + i * p->c_row + j, x, count);
+  const int64_t column = p->column0 + j, rows = p->rows, step = e->residual_step ? e->residual_step : 1;
+  const vf bias = e->bias ? finish_load(whole, e->bias + column, count) : vf_set(-0.0f); /* x + -0 is x */
+  const vf slope = e->slope ? finish_load(whole, e->slope + column, count) : vf_set(0);
+  const vf scale = e->scale ? finish_load(whole, e->scale + column, count) : vf_set(1);
+  const bool direct = p->c_column == 1, late = residual && e->act_last;
+  const float *x = p->tile + j, *r = residual ? e->residual + p->row0 * e->residual_stride + column * step : NULL;
+  float *y = direct ? p->c + j : p->tile + j;
+  const int64_t x_row = p->tile_row, y_row = direct ? p->c_row : p->tile_row, r_row = e->residual_stride;
+  const bool part = !whole && direct; /* the tile has room for whole vectors */
+  for (int64_t i = 0; i < rows; i++, x += x_row, y += y_row) {
+    vf v = vf_load(x) + bias;
+    if (!late) v = v_activate(act, v, alpha, beta, slope);
+    if (residual) {
+      v = finish_residual(whole, r, step, count) + v * scale;
+      if (late) v = v_activate(act, v, alpha, beta, slope);
+      r += r_row;
     }
+    if (part)
+      vf_store_n(y, v, count);
+    else
+      vf_store(y, v);
+  }
+}
+
+VEC void finish_tile(const mien_activation act, const finish_place *p, const mien_epilogue *e) {
+  int64_t j = 0;
+  if (e->residual) {
+    for (; j + VL <= p->columns; j += VL) finish_columns(act, true, true, p, e, j, VL);
+    if (j < p->columns) finish_columns(act, false, true, p, e, j, p->columns - j);
+  } else {
+    for (; j + VL <= p->columns; j += VL) finish_columns(act, true, false, p, e, j, VL);
+    if (j < p->columns) finish_columns(act, false, false, p, e, j, p->columns - j);
   }
 }
 

@@ -2,34 +2,33 @@
 #include "ops/kernels/gemm.h"
 
 /* Moves the sums into the tile. */
-VEC void gemm_flush(const int rows, const int vectors, vf sum[GEMM_ROWS][2], float *tile, bool add) {
+VEC void gemm_flush(const int rows, const int vectors, vf sum[GEMM_ROWS][2], float *tile, int64_t tile_row, bool add) {
   MIEN_UNROLL
-  for (int i = 0; i < rows; i++)
+  for (int i = 0; i < rows; i++, tile += tile_row) {
+    MIEN_FORGET(tile); /* one address, not one for each row */
     for (int v = 0; v < vectors; v++) {
-      float *to = tile + i * GEMM_COLUMNS + v * VL;
-      if (add) sum[i][v] = vf_load(to) + sum[i][v];
-      vf_store(to, sum[i][v]);
+      if (add) sum[i][v] = vf_load(tile + v * VL) + sum[i][v];
+      vf_store(tile + v * VL, sum[i][v]);
       sum[i][v] = vf_set(0);
     }
+  }
 }
 
-/* tile[rows][GEMM_COLUMNS] = (add ? tile : 0) + A B, over `vectors` vectors of columns. Every GEMM_DEPTH elements of k the
-** sums move into the tile: rounding errors then grow with the root of a part of k. */
-VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, int64_t row, const float *b,
-                    const float *next, float *tile, bool add) {
+/* Every GEMM_DEPTH elements of k the sums move into the tile: rounding errors then grow with the root of a part of k. */
+VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, const float *b, const gemm_fetch *f,
+                    float *tile, int64_t tile_row, bool add) {
   vf sum[GEMM_ROWS][2];
   MIEN_UNROLL
   for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = vf_set(0);
   const int64_t step = a->step;
-  const float *const *piece = a->rows + row;
+  const float *const *piece = a->rows;
+  gemm_fetch fetch = *f;
   int64_t room = GEMM_DEPTH;
   for (int64_t t = 0; t < a->count; t++, piece += a->stride) {
-    const float *at[GEMM_ROWS];
-    MIEN_UNROLL
-    for (int i = 0; i < rows; i++) at[i] = piece[i];
+    const float *const *at = piece;
     for (int64_t left = a->length, offset = 0; left > 0;) {
       if (room == 0) {
-        gemm_flush(rows, vectors, sum, tile, add);
+        gemm_flush(rows, vectors, sum, tile, tile_row, add);
         add = true;
         room = GEMM_DEPTH;
       }
@@ -38,7 +37,9 @@ VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, int
       room -= count;
       for (int64_t r = 0; r < count; r++, offset += step, b += GEMM_COLUMNS) {
         const vf b0 = vf_load(b), b1 = vectors == 2 ? vf_load(b + VL) : b0;
-        if (next) vf_prefetch(next), next += GEMM_LINE;
+        gemm_prefetch(&fetch);
+        /* More pointers than registers: loaded where they are needed, they cost nothing; compilers would keep them in vector registers. */
+        if (rows > 8) MIEN_FORGET_MEMORY;
         MIEN_UNROLL
         for (int i = 0; i < rows; i++) {
           const vf x = vf_set(at[i][offset]);
@@ -48,7 +49,7 @@ VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, int
       }
     }
   }
-  gemm_flush(rows, vectors, sum, tile, add);
+  gemm_flush(rows, vectors, sum, tile, tile_row, add);
 }
 
 void MIEN_K(mien__gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_stride, const float *packed,
@@ -56,17 +57,17 @@ void MIEN_K(mien__gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t
   n1 = min_i64(n1, n);
   if (m <= 0 || n1 <= n0) return;
   const gemm_left l = {.a = a, .stride = a_stride, .count = 1, .length = k};
-  const gemm_target to = {.c = c, .row = c_stride, .column = 1, .e = e};
-  gemm_all(&l, m, packed, &to, n0, n1);
+  const gemm_work w = {&l, k, n, packed, c, c_stride, 1, e, gemm_is_plain(e)};
+  gemm_all(&w, m, n0, n1);
 }
 
 void MIEN_K(mien__gemm_pieces)(int64_t m, int64_t n, const mien_pieces *a, const float *packed, float *c, int64_t c_row,
                                int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e) {
   n1 = min_i64(n1, n);
-  if (m <= 0) return;
+  if (m <= 0 || n1 <= n0) return;
   const gemm_left l = {.pieces = a, .count = a->count, .length = a->length};
-  const gemm_target to = {.c = c, .row = c_row, .column = c_column, .e = e};
-  gemm_area(&l, 0, m, packed, &to, n0, n1);
+  const gemm_work w = {&l, a->count * a->length, n, packed, c, c_row, c_column, e, c_column == 1 && gemm_is_plain(e)};
+  gemm_all(&w, m, n0, n1);
 }
 
 size_t MIEN_K(mien__gemm_pack_bytes)(int64_t k, int64_t n) {

@@ -81,20 +81,20 @@ VEC vf dot_set(const float *pair) {
   return vf_set(x);
 }
 
-VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, int64_t row, const float *b,
-                    const float *next, float *tile, bool add) {
+VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, const float *b, const gemm_fetch *f,
+                    float *tile, int64_t tile_row, bool add) {
   vf sum[GEMM_ROWS][2];
   MIEN_UNROLL
   for (int i = 0; i < rows; i++)
-    for (int v = 0; v < vectors; v++) sum[i][v] = add ? vf_load(tile + i * GEMM_COLUMNS + v * VL) : vf_set(0);
+    for (int v = 0; v < vectors; v++) sum[i][v] = add ? vf_load(tile + i * tile_row + v * VL) : vf_set(0);
   const dot_mode mode = dot_begin();
-  const float *const *piece = a->rows + row;
+  const float *const *piece = a->rows;
+  gemm_fetch fetch = *f;
   for (int64_t t = 0; t < a->count; t++, piece += a->stride) {
-    const float *at[GEMM_ROWS];
-    MIEN_UNROLL
-    for (int i = 0; i < rows; i++) at[i] = piece[i];
+    const float *const *at = piece;
     for (int64_t r = 0; r < a->length; r++, b += GEMM_COLUMNS) {
-      if (next) vf_prefetch(next), next += GEMM_LINE;
+      gemm_prefetch(&fetch);
+      if (rows > 8) MIEN_FORGET_MEMORY; /* as in impl_gemm.c */
       MIEN_UNROLL
       for (int step = 0; step < DOT_STEPS; step++) {
         const vf b0 = dot_part(vf_load(b), step), b1 = vectors == 2 ? dot_part(vf_load(b + VL), step) : b0;
@@ -108,8 +108,10 @@ VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, int
     }
   }
   MIEN_UNROLL
-  for (int i = 0; i < rows; i++)
-    for (int v = 0; v < vectors; v++) vf_store(tile + i * GEMM_COLUMNS + v * VL, sum[i][v]);
+  for (int i = 0; i < rows; i++, tile += tile_row) {
+    MIEN_FORGET(tile);
+    for (int v = 0; v < vectors; v++) vf_store(tile + v * VL, sum[i][v]);
+  }
   dot_end(mode);
 }
 
@@ -118,8 +120,8 @@ void MIEN_T(mien__gemm_bf16)(int64_t m, int64_t n, const mien_pieces *a, const v
   n1 = min_i64(n1, n);
   if (m <= 0 || n1 <= n0) return;
   const gemm_left l = {.pieces = a, .count = a->count, .length = a->length};
-  const gemm_target to = {.c = c, .row = c_row, .column = c_column, .e = e};
-  gemm_all(&l, m, packed, &to, n0, n1);
+  const gemm_work w = {&l, a->count * a->length, n, packed, c, c_row, c_column, e, c_column == 1 && gemm_is_plain(e)};
+  gemm_all(&w, m, n0, n1);
 }
 
 /* ---- operands */

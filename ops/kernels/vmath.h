@@ -88,25 +88,51 @@ VEC vf v_erf(vf x) {
   return vf_select(vf_less(a, vf_set(0.5f)), small, vf_copysign(large, x));
 }
 
-/* What rounding took from s = a^2 / 2. Without a fused operation: exact products of halves of a's digits. */
+/* What rounding took from s = a^2. Without a fused operation: exact products of halves of a's digits. */
 VEC vf v_square_low(vf a, vf s) {
 #ifdef VF_FUSED
-  return vf_fma(a * vf_set(0.5f), a, -s);
+  return vf_fma(a, a, -s);
 #else
   vf wide = a * vf_set(4097.0f), high = wide - (wide - a), low = a - high;
-  return ((high * high * vf_set(0.5f) - s) + high * low) + low * low * vf_set(0.5f);
+  return ((high * high - s) + (high + high) * low) + low * low;
 #endif
 }
 
-/* x * Phi(x) = (x + |x|) / 2 - |x| * Phi(-|x|), without the cancellation of 1 + erf on the negative side; NaN at minus infinity, as
+/* exp(-a^2 / 2) as v_exp_parts gives it, to half a unit in spite of the square: a polynomial in twice the rest, |a| <= 14.5. */
+VEC vf v_bell_parts(vf a, vf *power) {
+  vf s = a * a, n = vf_round(s * vf_set(-0.72134752f));
+  vf r = vf_fnma(n, vf_set(1.38671875f), -s);
+  r = vf_fnma(n, vf_set(-4.2438840e-4f), r) - v_square_low(a, s);
+  vf p = vf_set(2.1585322e-5f);
+  p = vf_fma(p, r, vf_set(2.6152225e-4f));
+  p = vf_fma(p, r, vf_set(0.0026042743f));
+  p = vf_fma(p, r, vf_set(0.020833151f));
+  p = vf_fma(p, r, vf_set(0.12499998f));
+  p = vf_fma(p, r, vf_set(0.5f));
+  *power = n;
+  return vf_fma(p, r, vf_set(1.0f));
+}
+
+/* exp(a^2 / 2) Phi(-a) for 0 <= a <= 14.5, as a polynomial in 1 / (1 + 0.347 a). */
+VEC vf v_mills(vf a) {
+  vf t = vf_set(1.0f) / vf_fma(a, vf_set(0.347f), vf_set(1.0f));
+  vf p = vf_set(-0.028721693f);
+  p = vf_fma(p, t, vf_set(0.1449185f));
+  p = vf_fma(p, t, vf_set(-0.26522325f));
+  p = vf_fma(p, t, vf_set(0.1760232f));
+  p = vf_fma(p, t, vf_set(-0.031680717f));
+  p = vf_fma(p, t, vf_set(0.10920306f));
+  p = vf_fma(p, t, vf_set(0.1183079f));
+  p = vf_fma(p, t, vf_set(0.13875254f));
+  return vf_fma(p, t, vf_set(0.13842044f)) * t;
+}
+
+/* x * Phi(x) = max(x, 0) - |x| * Phi(-|x|), without the cancellation of 1 + erf on the negative side; NaN at minus infinity, as
 ** x times Phi(x) is. */
 VEC vf v_gelu(vf x) {
   vf a = vf_min2(vf_set(14.5f), vf_abs(x)); /* Phi(-14.5) is below the smallest float */
-  vf s = a * a * vf_set(0.5f);
-  vf low = v_square_low(a, s);
-  vf n, p = v_exp_parts(-s, &n);
-  vf c = v_erfcx(a * vf_set(0.70710678f)) * vf_fnma(p, low, p) * vf_set(0.5f);
-  return vf_fma(vf_set(0.5f), vf_abs(x), x * vf_set(0.5f)) - vf_scale(a * c, n);
+  vf n, p = v_bell_parts(a, &n), u = vf_min2(vf_set(0), x);
+  return vf_max2(vf_set(0), x) - (vf_scale(v_mills(a) * p * a, n) + (u - u));
 }
 
 /* One activation; `slope` is used by PRelu alone. The switch is outside the caller's loops where act is constant. */

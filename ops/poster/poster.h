@@ -58,9 +58,11 @@ typedef struct poster_product {
 static inline mien_status poster_part(mien_node *n, void *arg, int64_t begin, int64_t end) {
   const poster_product *p = arg;
   const mien_math *math = mien_math_of(n);
-  for (int64_t i = begin; i < end; i++) {
+  for (int64_t i = begin, take; i < end; i += take) {
     int64_t row = i / p->panels * p->chunk, rows = p->m - row < p->chunk ? p->m - row : p->chunk;
-    int64_t n0 = i % p->panels * math->gemm_columns, n1 = n0 + math->gemm_columns;
+    int64_t panel = i % p->panels, n0 = panel * math->gemm_columns;
+    take = end - i < p->panels - panel ? end - i : p->panels - panel;
+    int64_t n1 = n0 + take * math->gemm_columns;
     mien_epilogue e = *p->e;
     if (e.residual) e.residual += row * e.residual_stride;
     math->gemm(rows, p->w->n, p->w->k, p->a + row * p->w->k, p->w->k, p->w->packed, p->c + row * p->w->n, p->w->n, n0,

@@ -136,10 +136,14 @@ static inline void kernel_one(const kernel_row *row, kernel_call *c) {
   kernel_free(&mapped);
 }
 
-/* Every variant; each size through all its values while the others are at random; all at their ends; `random` more. */
+/* Every variant; each size through all its values while the others are at random; all at their ends; `random` more, of the
+** largest sizes few. */
 static inline void kernel_sweep(const mien_math *m, const kernel_row *row, int random) {
   uint64_t seed = 7;
   int turn = 0;
+  double work = 1;
+  for (int d = 0; d < KERNEL_SIZES; d++) work *= (double)row->sizes[d][1] + 1;
+  if (work > 1e7 && random > 8) random = 8;
   for (int d = -1; d < KERNEL_SIZES; d++) {
     const int64_t from = d < 0 ? 0 : row->sizes[d][0];
     const int64_t to = d < 0 ? (1 << KERNEL_SIZES) + random - 1 : row->sizes[d][1];

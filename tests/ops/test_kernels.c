@@ -461,6 +461,8 @@ static void winograd_reference(const kernel_call *c, double *want) {
 static const kernel_row kernels[] = {
     {"gemm", {{0, 33}, {0, 67}, {0, 67}, {0, 1}}, TAILS, 6, BY(gemm), 4e-6, 2e-6, 0},
     {"long gemm", {{0, 30}, {1, 67}, {250, 530}, {0, 1}}, TAILS, 6, BY(gemm), 3e-5, 2e-6, 0},
+    /* Several parts of k, groups of rows and spans of panels; rows that collide in the cache. */
+    {"deep gemm", {{158, 161}, {126, 131}, {1023, 1025}, {0, 0}}, TAILS, 6, BY(gemm), 5e-5, 2e-6, 0},
     {"gemm_pieces", {{0, 33}, {0, 67}, {0, 8}, {0, 17}}, 3 * TAILS, 6, BY(pieces), 4e-6, 2e-6, 0},
     {"depthwise", {{0, 33}, {0, 67}, {0, 16}}, TAILS, 6, BY(depthwise), 2e-6, 2e-6, 0},
     {"depthwise_line", {{0, 33}, {0, 67}, {0, 16}, {1, 3}}, TAILS, 6, BY(depthwise_line), 2e-6, 2e-6, 0},
