@@ -188,6 +188,54 @@ static mien_status move_pad(mien_rewriter *r) {
   return h->replace(r, y, z);
 }
 
+/* A mean of every channel's map. */
+static mien_status move_global_average(mien_rewriter *r) {
+  const mien_rewrite_host *h = mien_rewrite_host_of(r);
+  mien_value in[2] = {behind_first(r, pass_in(r, h->root(r), 0))}, y = pass_root_out(r), z;
+  int64_t axes[MIEN_MAX_RANK];
+  if (in[0] == MIEN_NO_VALUE || !pass_is_f32(r, in[0])) return MIEN_OK;
+  const int count = pass_rank(r, in[0]) - 2;
+  for (int i = 0; i < count; i++) axes[i] = i + 1;
+  MIEN_TRY(pass_ints(r, axes, count, &in[1]));
+  MIEN_TRY(h->begin_at(r, "ReduceMean", 18, in, 2));
+  MIEN_TRY(h->end(r, &z, 1));
+  MIEN_TRY(transpose_first(r, z, &z));
+  return h->replace(r, y, z);
+}
+
+/* A reduction over axes that are said. What is left of the axes must stand in one order either way, unless all are kept. */
+static mien_status move_reduction(mien_rewriter *r) {
+  const mien_rewrite_host *h = mien_rewrite_host_of(r);
+  mien_node_id root = h->root(r);
+  mien_value in[2] = {behind_first(r, pass_in(r, root, 0))}, y = pass_root_out(r), z;
+  const bool as_input = h->since(r, root) >= (pass_is_op(r, root, "ReduceSum") ? 13 : 18);
+  int64_t axes[MIEN_MAX_RANK], perm[MIEN_MAX_RANK], count = 0;
+  if (in[0] == MIEN_NO_VALUE) return MIEN_OK;
+  const int64_t *given =
+      as_input ? pass_numbers(r, pass_in(r, root, 1), &count) : h->attr_ints(r, root, "axes", &count);
+  const int rank = pass_rank(r, in[0]);
+  const bool keep = h->attr_i(r, root, "keepdims") != 0;
+  bool reduced[MIEN_MAX_RANK] = {false};
+  if (!given || count < 1 || count > rank) return MIEN_OK;
+  to_first(rank, perm);
+  for (int64_t i = 0; i < count; i++) {
+    const int axis = pass_axis(given[i], rank);
+    if (axis < 0) return MIEN_OK;
+    axes[i] = perm[axis];
+    reduced[axis] = true;
+  }
+  bool spatial = false; /* one is left, behind the channels here and before them there */
+  for (int i = 2; i < rank; i++) spatial = spatial || !reduced[i];
+  if (!keep && spatial && !reduced[1]) return MIEN_OK;
+  if (as_input) MIEN_TRY(pass_ints(r, axes, count, &in[1]));
+  MIEN_TRY(h->begin_at(r, h->op_name(r, root), h->since(r, root), in, as_input ? 2 : 1));
+  MIEN_TRY(h->copy_attrs(r, root));
+  if (!as_input) MIEN_TRY(h->set_ints(r, "axes", axes, count));
+  MIEN_TRY(h->end(r, &z, 1));
+  if (keep) MIEN_TRY(transpose_first(r, z, &z));
+  return h->replace(r, y, z);
+}
+
 #define ELEMENTWISE                                                                                             \
   "Abs|Neg|Exp|Log|Sqrt|Erf|Sin|Cos|Floor|Ceil|Round|Sign|Reciprocal|Relu|LeakyRelu|Elu|Selu|Celu|Sigmoid|"     \
   "HardSigmoid|HardSwish|Tanh|Gelu|Mish|Softplus|Softsign|Cast|Clip|Add|Sub|Mul|Div|Pow|PRelu|Max|Min|Sum|Mean" \
@@ -197,6 +245,11 @@ static const char *const pool_patterns[] = {"MaxPool|AveragePool(t:Transpose(x))
 static const char *const elementwise_patterns[] = {ELEMENTWISE, NULL};
 static const char *const concat_patterns[] = {"Concat(t:Transpose(x), ...)", NULL};
 static const char *const slice_patterns[] = {"Slice(t:Transpose(x), ...)", NULL};
+static const char *const global_patterns[] = {"GlobalAveragePool(t:Transpose(x))", NULL};
+static const char *const reduction_patterns[] = {
+    "ReduceMean|ReduceSum|ReduceMax|ReduceMin|ReduceProd|ReduceL1|ReduceL2|ReduceSumSquare|ReduceLogSum|"
+    "ReduceLogSumExp(t:Transpose(x), ...)",
+    NULL};
 static const char *const pad_patterns[] = {"Pad(t:Transpose(x), ...)", NULL};
 
 const mien_rewrite mien_pass_layout[] = {
@@ -229,6 +282,18 @@ const mien_rewrite mien_pass_layout[] = {
      .after = "collapse-views-layout",
      .patterns = slice_patterns,
      .apply = move_slice},
+    {.name = "layout-through-global-average",
+     .doc = "GlobalAveragePool of what was channels last -> ReduceMean over channels last",
+     .stage = MIEN_STAGE_LAYOUT,
+     .after = "collapse-views-layout",
+     .patterns = global_patterns,
+     .apply = move_global_average},
+    {.name = "layout-through-reduction",
+     .doc = "a reduction of what was channels last -> over channels last",
+     .stage = MIEN_STAGE_LAYOUT,
+     .after = "collapse-views-layout",
+     .patterns = reduction_patterns,
+     .apply = move_reduction},
     {.name = "layout-through-pad",
      .doc = "Pad of what was channels last -> over channels last",
      .stage = MIEN_STAGE_LAYOUT,

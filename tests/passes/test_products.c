@@ -309,6 +309,39 @@ static void layout(void **state) {
   pass_check(build_layout, "mien.Conv 2, mien.Pool 1, Transpose 1, MaxPool 0");
 }
 
+/* Reductions of what a convolution makes: over channels last where the axes that are left stand in the same order. */
+static mien_value pass_map(mien__graph *g, mien_value x) {
+  return NODE(g, "Conv", ATTRS(PADS(1, 1, 1, 1)), x, WEIGHTS(g, 5, 3, 3, 3));
+}
+static void build_reductions(mien__graph *g) {
+  mien_value x = input(g, "x", F32(2, 3, 6, 7)), y;
+  y = NODE(g, "ReduceMean", ATTRS(INT("keepdims", 0), LIST("axes", 2, 3)), pass_map(g, x));
+  output(g, "a", NODE(g, "MatMul", NO_ATTRS, y, WEIGHTS(g, 5, 4)));
+  y = NODE(g, "GlobalAveragePool", NO_ATTRS, pass_map(g, x));
+  output(g, "b", NODE(g, "Reshape", NO_ATTRS, y, INTS(g, 2, 5)));
+  output(g, "c", NODE(g, "ReduceMax", ATTRS(INT("keepdims", 0), LIST("axes", -3)), pass_map(g, x)));
+  output(g, "d", NODE(g, "ReduceSum", NO_ATTRS, pass_map(g, x), INTS(g, 1, 3, 2)));
+  output(g, "e", NODE(g, "ReduceL2", ATTRS(INT("keepdims", 0), LIST("axes", 0, 1)), pass_map(g, x)));
+}
+static void reductions(void **state) {
+  (void)state;
+  pass_check(build_reductions, "= mien.Conv 5, mien.Linear 1, ReduceMean 2, ReduceMax 1, ReduceSum 1, ReduceL2 1, "
+                               "Reshape 1, Transpose 1, GlobalAveragePool 0");
+}
+static void build_kept_reductions(mien__graph *g) {
+  mien_value x = input(g, "x", F32(2, 3, 6, 7)), y;
+  output(g, "height",
+         NODE(g, "ReduceMin", ATTRS(INT("keepdims", 0), LIST("axes", 2)), pass_map(g, x))); /* N, C, W is left */
+  output(g, "all", NODE(g, "ReduceMax", ATTRS(INT("keepdims", 0)), pass_map(g, x)));        /* axes are not said */
+  y = NODE(g, "GlobalAveragePool", NO_ATTRS, x);                                            /* of channels first */
+  output(g, "plain", y);
+}
+static void kept_reductions(void **state) {
+  (void)state;
+  pass_check(build_kept_reductions,
+             "mien.Conv 2, ReduceMin 1, ReduceMax 1, GlobalAveragePool 1, ReduceMean 0, Transpose 3");
+}
+
 /* ---------------------------------------------------------------- weights in panels */
 
 /* Ranks of the weights of nodes of `op`: how many have `rank`. */
@@ -361,24 +394,13 @@ static void panels(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(panels),
-      cmocka_unit_test(linears),
-      cmocka_unit_test(no_linears),
-      cmocka_unit_test(no_bias),
-      cmocka_unit_test(merged_rows),
-      cmocka_unit_test(scales_before),
-      cmocka_unit_test(no_scales_before),
-      cmocka_unit_test(activations),
-      cmocka_unit_test(no_activations),
-      cmocka_unit_test(residuals),
-      cmocka_unit_test(no_residuals),
-      cmocka_unit_test(shared_weights),
-      cmocka_unit_test(convs),
-      cmocka_unit_test(norms),
-      cmocka_unit_test(no_norms),
-      cmocka_unit_test(pixels),
-      cmocka_unit_test(no_convs),
-      cmocka_unit_test(layout),
+      cmocka_unit_test(reductions),   cmocka_unit_test(kept_reductions), cmocka_unit_test(panels),
+      cmocka_unit_test(linears),      cmocka_unit_test(no_linears),      cmocka_unit_test(no_bias),
+      cmocka_unit_test(merged_rows),  cmocka_unit_test(scales_before),   cmocka_unit_test(no_scales_before),
+      cmocka_unit_test(activations),  cmocka_unit_test(no_activations),  cmocka_unit_test(residuals),
+      cmocka_unit_test(no_residuals), cmocka_unit_test(shared_weights),  cmocka_unit_test(convs),
+      cmocka_unit_test(norms),        cmocka_unit_test(no_norms),        cmocka_unit_test(pixels),
+      cmocka_unit_test(no_convs),     cmocka_unit_test(layout),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
