@@ -29,27 +29,38 @@ size_t MIEN_K(mien__attention_scratch)(const mien_attention *a) {
   return attention_sizes(a, &keys, &values, &total) ? total : SIZE_MAX;
 }
 
-/* s = exp(scale * s + bias - max) in place; returns the sum. */
-static float attention_row(float *s, const float *bias, float scale, int64_t count) {
+/* s = exp(scale * s + bias - max) in place; returns the sum. next: a bias that is read soon, NULL: none. */
+VEC float attention_row_of(const bool biased, float *s, const float *bias, const float *next, float scale,
+                           int64_t count) {
   const vf factor = vf_set(scale);
-  vf largest = vf_set(-INFINITY);
-  for (int64_t i = 0; i < count; i += VL) {
+  vf largest = vf_set(-INFINITY), largest2 = largest;
+  int64_t i = 0;
+  for (; i + 2 * VL <= count; i += 2 * VL) {
+    vf v = vf_load(s + i) * factor, w = vf_load(s + i + VL) * factor;
+    if (biased) v = v + vf_load(bias + i), w = w + vf_load(bias + i + VL);
+    vf_store(s + i, v);
+    vf_store(s + i + VL, w);
+    largest = vf_max2(v, largest);
+    largest2 = vf_max2(w, largest2);
+  }
+  for (; i < count; i += VL) {
     const int64_t rest = min_i64(VL, count - i);
     vf v = vf_load(s + i) * factor;
-    if (bias) v = v + (rest == VL ? vf_load(bias + i) : vf_load_n(bias + i, rest));
+    if (biased) v = v + vf_load_n(bias + i, rest);
     if (rest < VL) v = vf_select(vm_first(rest), v, vf_set(-INFINITY));
     vf_store(s + i, v);
     largest = vf_max2(v, largest);
   }
-  const vf top = vf_set(vf_largest(largest));
+  const vf top = vf_set(vf_largest(vf_max2(largest, largest2)));
   vf sum = vf_set(0), sum2 = vf_set(0);
-  int64_t i = 0;
-  for (; i + 2 * VL <= count; i += 2 * VL) {
+  for (i = 0; i + 2 * VL <= count; i += 2 * VL) {
     const vf e = v_exp(vf_load(s + i) - top), f = v_exp(vf_load(s + i + VL) - top);
     vf_store(s + i, e);
     vf_store(s + i + VL, f);
     sum = sum + e;
     sum2 = sum2 + f;
+    if (next) /* while there is much to compute */
+      for (int at = 0; at < 2 * VL; at += 16) vf_prefetch(next + i + at);
   }
   for (; i < count; i += VL) {
     const vf e = v_exp(vf_load(s + i) - top);
@@ -59,17 +70,20 @@ static float attention_row(float *s, const float *bias, float scale, int64_t cou
   return vf_sum(sum + sum2);
 }
 
+/* Rows [row, row + rows); next: the bias' row of the first one of the block that comes next, NULL: none. */
 static void attention_block(const mien_attention *a, const attention_memory *m, int64_t batch, int64_t head,
-                            int64_t row, int64_t rows) {
+                            int64_t row, int64_t rows, const float *next) {
   const float *q = a->q + batch / a->q_batch_div * a->qs.batch + head * a->qs.head + row * a->qs.row;
   float *y = a->y + batch * a->ys.batch + head * a->ys.head + row * a->ys.row;
   const int64_t keys = (a->keys + GEMM_COLUMNS - 1) / GEMM_COLUMNS * GEMM_COLUMNS; /* as packed */
   MIEN_K(mien__gemm)(rows, keys, a->depth, q, a->qs.row, m->keys, m->logits, m->stride, 0, keys, NULL);
   float sums[GEMM_ROWS];
   for (int64_t i = 0; i < rows; i++) {
+    float *s = m->logits + i * m->stride;
     const float *bias = a->bias;
     if (bias) bias += batch * a->bs.batch + head * a->bs.head + (row + i) * a->bs.row;
-    sums[i] = attention_row(m->logits + i * m->stride, bias, a->scale, a->keys);
+    sums[i] = bias ? attention_row_of(true, s, bias, next ? next + i * a->bs.row : NULL, a->scale, a->keys)
+                   : attention_row_of(false, s, NULL, NULL, a->scale, a->keys);
   }
   MIEN_K(mien__gemm)
   (rows, a->value_depth, a->keys, m->logits, m->stride, m->values, y, a->ys.row, 0, a->value_depth, NULL);
@@ -104,6 +118,9 @@ void MIEN_K(mien__attention)(const mien_attention *a, int64_t begin, int64_t end
       packed = pair;
     }
     const int64_t row = block * GEMM_ROWS;
-    attention_block(a, &m, batch, head, row, min_i64(GEMM_ROWS, a->queries - row));
+    const float *next = NULL;
+    if (a->bias && a->bs.row != 0 && row + 2 * GEMM_ROWS <= a->queries)
+      next = a->bias + batch * a->bs.batch + head * a->bs.head + (row + GEMM_ROWS) * a->bs.row;
+    attention_block(a, &m, batch, head, row, min_i64(GEMM_ROWS, a->queries - row), next);
   }
 }

@@ -79,7 +79,6 @@ size_t MIEN_K(mien__gemm_pack_bytes)(int64_t k, int64_t n) {
 
 void MIEN_K(mien__gemm_pack)(int64_t k, int64_t n, const float *b, int64_t row_stride, int64_t col_stride,
                              float *packed) {
-  enum { BLOCK = 16 };
   if (k == 0) return;
   for (int64_t j0 = 0; j0 < n; j0 += GEMM_COLUMNS, packed += k * GEMM_COLUMNS) {
     const int64_t columns = min_i64(GEMM_COLUMNS, n - j0);
@@ -89,10 +88,15 @@ void MIEN_K(mien__gemm_pack)(int64_t k, int64_t n, const float *b, int64_t row_s
         memcpy(packed + p * GEMM_COLUMNS, b + p * row_stride + j0, (size_t)columns * sizeof(float));
       continue;
     }
-    for (int64_t p0 = 0; p0 < k; p0 += BLOCK) {
-      const int64_t p1 = min_i64(k, p0 + BLOCK);
-      for (int64_t j = 0; j < columns; j++)
-        for (int64_t p = p0; p < p1; p++) packed[p * GEMM_COLUMNS + j] = b[p * row_stride + (j0 + j) * col_stride];
+    const float *from = b + j0 * col_stride;
+    for (int64_t p0 = 0; p0 < k; p0 += VL) {
+      const int64_t p1 = min_i64(k, p0 + VL);
+      int64_t j = 0;
+      if (row_stride == 1 && p1 - p0 == VL)
+        for (; j + VL <= columns; j += VL)
+          vf_transpose(from + j * col_stride + p0, col_stride, packed + p0 * GEMM_COLUMNS + j, GEMM_COLUMNS);
+      for (; j < columns; j++)
+        for (int64_t p = p0; p < p1; p++) packed[p * GEMM_COLUMNS + j] = from[p * row_stride + j * col_stride];
     }
   }
 }

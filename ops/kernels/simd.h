@@ -235,6 +235,26 @@ VEC void vf_prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
 VEC vf vf_max(vf a, vf b) { return vf_select(vf_is_nan(a), a, vf_max2(a, b)); }
 
 /* Lanes in a fixed order: pairwise by halves. */
+#if defined(__AVX2__)
+VEC float vf_sum8(__m256 v) {
+  __m128 q = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+  return _mm_cvtss_f32(_mm_add_ss(q, _mm_shuffle_ps(q, q, 1)));
+}
+VEC float vf_largest8(__m256 v) {
+  __m128 q = _mm_max_ps(_mm256_extractf128_ps(v, 1), _mm256_castps256_ps128(v));
+  q = _mm_max_ps(_mm_movehl_ps(q, q), q);
+  return _mm_cvtss_f32(_mm_max_ss(_mm_shuffle_ps(q, q, 1), q));
+}
+#endif
+#if VL == 16
+VEC __m256 vf_upper(vf v) { return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1)); }
+VEC float vf_sum(vf v) { return vf_sum8(_mm256_add_ps(_mm512_castps512_ps256(v), vf_upper(v))); }
+VEC float vf_largest(vf v) { return vf_largest8(_mm256_max_ps(vf_upper(v), _mm512_castps512_ps256(v))); }
+#elif VL == 8
+VEC float vf_sum(vf v) { return vf_sum8(v); }
+VEC float vf_largest(vf v) { return vf_largest8(v); }
+#else
 VEC float vf_sum(vf v) {
   float lane[VL];
   vf_store(lane, v);
@@ -248,6 +268,41 @@ VEC float vf_largest(vf v) {
   for (int width = VL / 2; width; width /= 2)
     for (int i = 0; i < width; i++) lane[i] = lane[i + width] > lane[i] ? lane[i + width] : lane[i];
   return lane[0];
+}
+#endif
+
+/* Row i, of VL rows `from_row` apart, becomes column i of rows `to_row` apart. */
+VEC void vf_transpose(const float *from, int64_t from_row, float *to, int64_t to_row) {
+#if VL == 16
+  __m512 r[16], t[16];
+  MIEN_UNROLL
+  for (int i = 0; i < 16; i++) r[i] = vf_load(from + i * from_row);
+  MIEN_UNROLL
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+  }
+  MIEN_UNROLL
+  for (int i = 0; i < 16; i += 4) { /* r[i + c]: column c of every four, of rows i to i + 3 */
+    r[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+    r[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
+    r[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    r[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+  MIEN_UNROLL
+  for (int c = 0; c < 4; c++) {
+    const __m512 even = _mm512_shuffle_f32x4(r[c], r[c + 4], 0x88), odd = _mm512_shuffle_f32x4(r[c], r[c + 4], 0xdd);
+    const __m512 even8 = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0x88);
+    const __m512 odd8 = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0xdd);
+    vf_store(to + c * to_row, _mm512_shuffle_f32x4(even, even8, 0x88));
+    vf_store(to + (c + 4) * to_row, _mm512_shuffle_f32x4(odd, odd8, 0x88));
+    vf_store(to + (c + 8) * to_row, _mm512_shuffle_f32x4(even, even8, 0xdd));
+    vf_store(to + (c + 12) * to_row, _mm512_shuffle_f32x4(odd, odd8, 0xdd));
+  }
+#else
+  for (int i = 0; i < VL; i++)
+    for (int j = 0; j < VL; j++) to[j * to_row + i] = from[i * from_row + j];
+#endif
 }
 
 VEC int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
