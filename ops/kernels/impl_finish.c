@@ -2,9 +2,11 @@
 #include "ops/kernels/kernels.h"
 #include "ops/kernels/vmath.h"
 
+/* Lines of rows: from one to the next so many floats of the tile and of c, and rows of the whole output. */
 typedef struct finish_place {
   float *tile, *c;
   int64_t tile_row, rows, columns, c_row, c_column, row0, column0;
+  int64_t lines, tile_line, c_line, row_line;
 } finish_place;
 
 typedef void finish_fn(const finish_place *p, const mien_epilogue *e);
@@ -28,22 +30,30 @@ VEC void finish_columns(const mien_activation act, const bool whole, const bool 
   const vf slope = e->slope ? finish_load(whole, e->slope + column, count) : vf_set(0);
   const vf scale = e->scale ? finish_load(whole, e->scale + column, count) : vf_set(1);
   const bool direct = p->c_column == 1, late = residual && e->act_last;
-  const float *x = p->tile + j, *r = residual ? e->residual + p->row0 * e->residual_stride + column * step : NULL;
-  float *y = direct ? p->c + j : p->tile + j;
+  const float *x_line = p->tile + j,
+              *r_line = residual ? e->residual + p->row0 * e->residual_stride + column * step : NULL;
+  float *y_line = direct ? p->c + j : p->tile + j;
+  const int64_t lines = p->lines, x_step = p->tile_line, y_step = direct ? p->c_line : p->tile_line;
   const int64_t x_row = p->tile_row, y_row = direct ? p->c_row : p->tile_row, r_row = e->residual_stride;
+  const int64_t r_step = p->row_line * r_row;
   const bool part = !whole && direct; /* the tile has room for whole vectors */
-  for (int64_t i = 0; i < rows; i++, x += x_row, y += y_row) {
-    vf v = vf_load(x) + bias;
-    if (!late) v = v_activate(act, v, alpha, beta, slope);
-    if (residual) {
-      v = finish_residual(whole, r, step, count) + v * scale;
-      if (late) v = v_activate(act, v, alpha, beta, slope);
-      r += r_row;
+  for (int64_t line = 0; line < lines; line++, x_line += x_step, y_line += y_step) {
+    const float *x = x_line, *r = r_line;
+    float *y = y_line;
+    for (int64_t i = 0; i < rows; i++, x += x_row, y += y_row) {
+      vf v = vf_load(x) + bias;
+      if (!late) v = v_activate(act, v, alpha, beta, slope);
+      if (residual) {
+        v = finish_residual(whole, r, step, count) + v * scale;
+        if (late) v = v_activate(act, v, alpha, beta, slope);
+        r += r_row;
+      }
+      if (part)
+        vf_store_n(y, v, count);
+      else
+        vf_store(y, v);
     }
-    if (part)
-      vf_store_n(y, v, count);
-    else
-      vf_store(y, v);
+    if (residual) r_line += r_step;
   }
 }
 
@@ -66,12 +76,24 @@ MIEN_ACTIVATION_MAP(X)
 static finish_fn *const finish_by_activation[] = {MIEN_ACTIVATION_MAP(X)};
 #undef X
 
+static void finish_all(const finish_place *p, const mien_epilogue *e) {
+  static const mien_epilogue nothing = {.act = MIEN_ACT_IDENTITY};
+  finish_by_activation[e ? e->act : MIEN_ACT_IDENTITY](p, e ? e : &nothing);
+}
+
 void MIEN_K(mien__finish)(float *tile, int64_t tile_row, int64_t rows, int64_t columns, float *c, int64_t c_row,
                           int64_t c_column, const mien_epilogue *e, int64_t row0, int64_t column0) {
-  static const mien_epilogue nothing = {.act = MIEN_ACT_IDENTITY};
-  const finish_place p = {tile, c, tile_row, rows, columns, c_row, c_column, row0, column0};
-  finish_by_activation[e ? e->act : MIEN_ACT_IDENTITY](&p, e ? e : &nothing);
+  const finish_place p = {tile, c, tile_row, rows, columns, c_row, c_column, row0, column0, 1, 0, 0, 0};
+  finish_all(&p, e);
   if (c_column != 1)
     for (int64_t j = 0; j < columns; j++)
       for (int64_t i = 0; i < rows; i++) c[i * c_row + j * c_column] = tile[i * tile_row + j];
+}
+
+void MIEN_K(mien__finish_lines)(float *tile, int64_t tile_row, int64_t tile_line, int64_t lines, int64_t rows,
+                                int64_t columns, float *c, int64_t c_row, const mien_epilogue *e, int64_t row0,
+                                int64_t row_line, int64_t column0) {
+  const finish_place p = {tile, c,       tile_row, rows,      columns,          c_row,   1,
+                          row0, column0, lines,    tile_line, row_line * c_row, row_line};
+  finish_all(&p, e);
 }

@@ -168,10 +168,17 @@ VEC void winograd_input_vector(const int size, const int stride, const float *co
   }
 }
 
+/* What the next vectors are made of is fetched meanwhile: the lines lie far apart, and often in another core's cache. */
 VEC void winograd_input_tile(const int size, const int stride, const mien__winograd_shape *s,
                              const float *const *pixels, float *v) {
+  enum { AHEAD = 2 };
+  const int n = stride == 1 ? size + 2 : 2 * size + 1;
   int64_t c = 0;
-  for (; c + VL <= s->in_channels; c += VL) winograd_input_vector(size, stride, pixels, c, VL, v, s->v_step);
+  for (; c + VL <= s->in_channels; c += VL) {
+    if (c + (1 + AHEAD) * VL <= s->in_channels)
+      for (int i = 0; i < n * n; i++) vf_prefetch(pixels[i] + c + AHEAD * VL);
+    winograd_input_vector(size, stride, pixels, c, VL, v, s->v_step);
+  }
   if (c < s->in_channels) winograd_input_vector(size, stride, pixels, c, s->in_channels - c, v, s->v_step);
 }
 
@@ -482,9 +489,8 @@ static bool winograd_has_nan(const float *x, int64_t count) {
 
 static void winograd_finish(const mien__winograd_shape *s, float *tile, int64_t rows, int64_t pixels, int64_t line,
                             int64_t column, int64_t columns, float *y, int64_t place, const mien_epilogue *e) {
-  for (int64_t i = 0; i < rows; i++) MIEN_K(mien__finish)
-  (tile + i * s->size * GEMM_COLUMNS, GEMM_COLUMNS, pixels, columns, y + i * line * s->out_channels, s->out_channels, 1,
-   e, place + i * line, column);
+  MIEN_K(mien__finish_lines)
+  (tile, GEMM_COLUMNS, s->size * GEMM_COLUMNS, rows, pixels, columns, y, s->out_channels, e, place, line, column);
 }
 
 _Static_assert(GEMM_COLUMNS <= MIEN_WINOGRAD_COLUMNS, "a tile of outputs has room for a panel");

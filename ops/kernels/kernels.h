@@ -24,6 +24,10 @@ void MIEN_T(mien__gemm_bf16)(int64_t m, int64_t n, const mien_pieces *a, const v
 ** the whole output, for the vectors of e. The tile is destroyed. e NULL: nothing to apply. */
 void MIEN_K(mien__finish)(float *tile, int64_t tile_row, int64_t rows, int64_t columns, float *c, int64_t c_row,
                           int64_t c_column, const mien_epilogue *e, int64_t row0, int64_t column0);
+/* The same for `lines` lines of rows, tile_line floats apart in the tile, row_line rows in the output. */
+void MIEN_K(mien__finish_lines)(float *tile, int64_t tile_row, int64_t tile_line, int64_t lines, int64_t rows,
+                                int64_t columns, float *c, int64_t c_row, const mien_epilogue *e, int64_t row0,
+                                int64_t row_line, int64_t column0);
 
 size_t MIEN_K(mien__attention_scratch)(const mien_attention *a);
 void MIEN_K(mien__attention)(const mien_attention *a, int64_t begin, int64_t end, void *scratch);
