@@ -5,8 +5,8 @@
 ** passes once for so many panels, and B, which comes out of memory, is fetched while the panels before it are in use.
 ** Elements of A and B are four bytes, which only the microkernel looks into: the file that includes this one (impl_gemm.c: a
 ** float, impl_gemm_bf16.c: a pair of bfloat16) defines
-**   gemm_micro(rows, vectors, a, b, f, tile, tile_row, add): tile[rows][tile_row] = (add ? tile : 0) + A B over `vectors`
-**   vectors of columns; for each element of k it fetches what f says. */
+**   gemm_micro(rows, vectors, a, b, f, tile, tile_row, add, end): tile[rows][tile_row] = (add ? tile : 0) + A B over `vectors`
+**   vectors of columns; for each element of k it fetches what f says. end, if not NULL: gemm_finish in place of the last store. */
 #ifndef MIEN_OPS_KERNELS_GEMM_H
 #define MIEN_OPS_KERNELS_GEMM_H
 
@@ -35,11 +35,51 @@ typedef struct gemm_fetch {
   int64_t step, other; /* other 0: one line alone */
 } gemm_fetch;
 
-typedef void gemm_fn(const mien_pieces *a, const float *b, const gemm_fetch *f, float *tile, int64_t tile_row,
-                     bool add);
+/* An epilogue that is done in registers: bias, residual, and an activation that clamps. */
+typedef struct gemm_end {
+  float *c;
+  int64_t row;                  /* of C */
+  const float *bias, *residual; /* or NULL */
+  int64_t residual_row;
+  bool late; /* the activation comes after the residual */
+  float low, high;
+} gemm_end;
+
+typedef void gemm_fn(const mien_pieces *a, const float *b, const gemm_fetch *f, float *tile, int64_t tile_row, bool add,
+                     const gemm_end *end);
 
 VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, const float *b, const gemm_fetch *f,
-                    float *tile, int64_t tile_row, bool add);
+                    float *tile, int64_t tile_row, bool add, const gemm_end *end);
+VEC vf gemm_clamp(vf x, vf low, vf high) { return vf_min2(high, vf_max2(low, x)); }
+
+/* What mien__finish does, from registers. */
+VEC void gemm_finish(const int rows, const int vectors, vf sum[GEMM_ROWS][2], const gemm_end *end) {
+  const vf low = vf_set(end->low), high = vf_set(end->high);
+  const float *r = end->residual;
+  float *c = end->c;
+  const int64_t row = end->row, residual_row = end->residual_row;
+  const bool late = end->late;
+  vf bias[2] = {vf_set(-0.0f), vf_set(-0.0f)}; /* x + -0 is x */
+  for (int v = 0; v < vectors && end->bias; v++) bias[v] = vf_load(end->bias + v * VL);
+  MIEN_UNROLL
+  for (int i = 0; i < rows; i++, c += row) {
+    MIEN_FORGET(c);
+    MIEN_FORGET(r);
+    for (int v = 0; v < vectors; v++) {
+      vf x = sum[i][v] + bias[v];
+      if (!r) {
+        x = gemm_clamp(x, low, high);
+      } else if (late) {
+        x = gemm_clamp(vf_load(r + v * VL) + x, low, high);
+      } else {
+        x = vf_load(r + v * VL) + gemm_clamp(x, low, high);
+      }
+      vf_store(c + v * VL, x);
+    }
+    if (r) r += residual_row;
+  }
+}
+
 VEC void gemm_prefetch(gemm_fetch *f) {
   if (!f->next) return;
   vf_prefetch(f->next);
@@ -49,12 +89,12 @@ VEC void gemm_prefetch(gemm_fetch *f) {
 
 #define X(rows)                                                                                       \
   static void gemm_##rows##_1(const mien_pieces *a, const float *b, const gemm_fetch *f, float *tile, \
-                              int64_t tile_row, bool add) {                                           \
-    gemm_micro(rows, 1, a, b, f, tile, tile_row, add);                                                \
+                              int64_t tile_row, bool add, const gemm_end *end) {                      \
+    gemm_micro(rows, 1, a, b, f, tile, tile_row, add, end);                                           \
   }                                                                                                   \
   static void gemm_##rows##_2(const mien_pieces *a, const float *b, const gemm_fetch *f, float *tile, \
-                              int64_t tile_row, bool add) {                                           \
-    gemm_micro(rows, 2, a, b, f, tile, tile_row, add);                                                \
+                              int64_t tile_row, bool add, const gemm_end *end) {                      \
+    gemm_micro(rows, 2, a, b, f, tile, tile_row, add, end);                                           \
   }
 EACH_ROWS(X)
 #undef X
@@ -140,11 +180,33 @@ typedef struct gemm_work {
   float *c;
   int64_t row, column; /* strides of C */
   const mien_epilogue *e;
-  bool plain; /* C is the sums alone, each row in one piece: they are made in place */
+  bool plain;   /* C is the sums alone, each row in one piece: they are made in place */
+  bool clamped; /* rows in one piece and an epilogue that is done in registers */
+  float low, high;
 } gemm_work;
 
 static bool gemm_is_plain(const mien_epilogue *e) {
   return !e || (!e->bias && !e->residual && e->act == MIEN_ACT_IDENTITY);
+}
+
+static gemm_work gemm_work_of(const gemm_left *l, int64_t n, const float *packed, float *c, int64_t row, int64_t column,
+                              const mien_epilogue *e) {
+  gemm_work w = {
+      .l = l, .k = l->count * l->length, .n = n, .packed = packed, .c = c, .row = row, .column = column, .e = e};
+  w.plain = column == 1 && gemm_is_plain(e);
+  w.clamped = column == 1 && e && clamp_of(e, &w.low, &w.high);
+  w.clamped = w.clamped && (!e->residual || (!e->scale && e->residual_step <= 1));
+  return w;
+}
+
+static gemm_end gemm_end_of(const gemm_work *w, int64_t row, int64_t column) {
+  const mien_epilogue *e = w->e;
+  gemm_end end = {.c = w->c + row * w->row + column, .row = w->row, .low = w->low, .high = w->high};
+  if (e->bias) end.bias = e->bias + column;
+  if (e->residual) end.residual = e->residual + row * e->residual_stride + column;
+  end.residual_row = e->residual_stride;
+  end.late = e->act_last;
+  return end;
 }
 
 /* [m0, m1) x [n0, n1) of C. */
@@ -195,8 +257,13 @@ static void gemm_step(const gemm_work *w, const gemm_area *g, const gemm_part *p
       const gemm_fetch f = m <= GEMM_FEW ? gemm_fetch_near(b) : gemm_fetch_at(w, next, call, blocks == 1);
       float *c = w->c + row * w->row + j * w->column;
       const bool direct = w->plain && columns == GEMM_COLUMNS;
-      gemm_micros[rows - 1][columns > VL](&r.a, b, &f, direct ? c : tiles, direct ? w->row : GEMM_COLUMNS, !first);
-      if (last && !direct) MIEN_K(mien__finish)
+      const bool ends =
+          last && !direct && w->clamped && columns % VL == 0; /* a part of a vector goes through the tile */
+      gemm_end tail;
+      if (ends) tail = gemm_end_of(w, row, j);
+      gemm_micros[rows - 1][columns > VL](&r.a, b, &f, direct ? c : tiles, direct ? w->row : GEMM_COLUMNS, !first,
+                                          ends ? &tail : NULL);
+      if (last && !direct && !ends) MIEN_K(mien__finish)
       (tiles, GEMM_COLUMNS, rows, columns, c, w->row, w->column, w->e, row, j);
       if (!first || !last) tiles += rows * GEMM_COLUMNS;
     }

@@ -16,7 +16,7 @@ VEC void gemm_flush(const int rows, const int vectors, vf sum[GEMM_ROWS][2], flo
 
 /* Every GEMM_DEPTH elements of k the sums move into the tile: rounding errors then grow with the root of a part of k. */
 VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, const float *b, const gemm_fetch *f,
-                    float *tile, int64_t tile_row, bool add) {
+                    float *tile, int64_t tile_row, bool add, const gemm_end *end) {
   vf sum[GEMM_ROWS][2];
   MIEN_UNROLL
   for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = vf_set(0);
@@ -49,7 +49,14 @@ VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, con
       }
     }
   }
-  gemm_flush(rows, vectors, sum, tile, tile_row, add);
+  if (!end) {
+    gemm_flush(rows, vectors, sum, tile, tile_row, add);
+    return;
+  }
+  MIEN_UNROLL
+  for (int i = 0; i < rows && add; i++)
+    for (int v = 0; v < vectors; v++) sum[i][v] = vf_load(tile + i * tile_row + v * VL) + sum[i][v];
+  gemm_finish(rows, vectors, sum, end);
 }
 
 void MIEN_K(mien__gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_stride, const float *packed,
@@ -57,7 +64,7 @@ void MIEN_K(mien__gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t
   n1 = min_i64(n1, n);
   if (m <= 0 || n1 <= n0) return;
   const gemm_left l = {.a = a, .stride = a_stride, .count = 1, .length = k};
-  const gemm_work w = {&l, k, n, packed, c, c_stride, 1, e, gemm_is_plain(e)};
+  const gemm_work w = gemm_work_of(&l, n, packed, c, c_stride, 1, e);
   gemm_all(&w, m, n0, n1);
 }
 
@@ -66,7 +73,7 @@ void MIEN_K(mien__gemm_pieces)(int64_t m, int64_t n, const mien_pieces *a, const
   n1 = min_i64(n1, n);
   if (m <= 0 || n1 <= n0) return;
   const gemm_left l = {.pieces = a, .count = a->count, .length = a->length};
-  const gemm_work w = {&l, a->count * a->length, n, packed, c, c_row, c_column, e, c_column == 1 && gemm_is_plain(e)};
+  const gemm_work w = gemm_work_of(&l, n, packed, c, c_row, c_column, e);
   gemm_all(&w, m, n0, n1);
 }
 

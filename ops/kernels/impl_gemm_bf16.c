@@ -82,7 +82,7 @@ VEC vf dot_set(const float *pair) {
 }
 
 VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, const float *b, const gemm_fetch *f,
-                    float *tile, int64_t tile_row, bool add) {
+                    float *tile, int64_t tile_row, bool add, const gemm_end *end) {
   vf sum[GEMM_ROWS][2];
   MIEN_UNROLL
   for (int i = 0; i < rows; i++)
@@ -107,12 +107,16 @@ VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, con
       }
     }
   }
+  dot_end(mode);
+  if (end) {
+    gemm_finish(rows, vectors, sum, end);
+    return;
+  }
   MIEN_UNROLL
   for (int i = 0; i < rows; i++, tile += tile_row) {
     MIEN_FORGET(tile);
     for (int v = 0; v < vectors; v++) vf_store(tile + v * VL, sum[i][v]);
   }
-  dot_end(mode);
 }
 
 void MIEN_T(mien__gemm_bf16)(int64_t m, int64_t n, const mien_pieces *a, const void *packed, float *c, int64_t c_row,
@@ -120,7 +124,7 @@ void MIEN_T(mien__gemm_bf16)(int64_t m, int64_t n, const mien_pieces *a, const v
   n1 = min_i64(n1, n);
   if (m <= 0 || n1 <= n0) return;
   const gemm_left l = {.pieces = a, .count = a->count, .length = a->length};
-  const gemm_work w = {&l, a->count * a->length, n, packed, c, c_row, c_column, e, c_column == 1 && gemm_is_plain(e)};
+  const gemm_work w = gemm_work_of(&l, n, packed, c, c_row, c_column, e);
   gemm_all(&w, m, n0, n1);
 }
 
