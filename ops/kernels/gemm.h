@@ -50,6 +50,21 @@ typedef void gemm_fn(const mien_pieces *a, const float *b, const gemm_fetch *f, 
 
 VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, const float *b, const gemm_fetch *f,
                     float *tile, int64_t tile_row, bool add, const gemm_end *end);
+/* C and the residual are far away: asked for while the sums are made. */
+VEC void gemm_expect(const int rows, const int vectors, const gemm_end *end) {
+  const float *c = end->c, *r = end->residual;
+  const int64_t row = end->row, residual_row = end->residual_row;
+  MIEN_UNROLL
+  for (int i = 0; i < rows; i++, c += row) {
+    MIEN_FORGET(c);
+    MIEN_FORGET(r);
+    for (int v = 0; v < vectors; v++) __builtin_prefetch(c + v * VL, 1, 3);
+    if (!r) continue;
+    for (int v = 0; v < vectors; v++) __builtin_prefetch(r + v * VL, 0, 3);
+    r += residual_row;
+  }
+}
+
 VEC vf gemm_clamp(vf x, vf low, vf high) { return vf_min2(high, vf_max2(low, x)); }
 
 /* What mien__finish does, from registers. */

@@ -20,6 +20,7 @@ VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, con
   vf sum[GEMM_ROWS][2];
   MIEN_UNROLL
   for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = vf_set(0);
+  if (end) gemm_expect(rows, vectors, end);
   const int64_t step = a->step;
   const float *const *piece = a->rows;
   gemm_fetch fetch = *f;
