@@ -18,6 +18,7 @@
 
 #define PIECE_NS 10e3     /* a piece worth less costs more to hand out than it saves */
 #define PIECES_PER_LANE 4 /* so that a lane that starts late or is interrupted takes fewer */
+#define TAPERED 6         /* pieces of a long share, ever smaller ones: lanes end together */
 #define ALIGNED_ITEMS 64  /* cheap items are cut at multiples of this */
 #define MAX_LANES 1024
 #define SPINS 3000 /* looks, some 50 to 150 us in all, before a thread sleeps */
@@ -42,7 +43,8 @@ typedef struct job {
   mien_node *node;
   mien_task_fn *fn;
   void *arg;
-  int64_t count, unit, pieces; /* pieces of nearly as many units of items each */
+  int64_t count, unit, pieces; /* pieces of nearly as many units of items each, or */
+  bool tapered;                /* shares of nearly as many, of TAPERED pieces each */
   const mien__watch *watch;    /* NULL: nobody */
   uint32_t phase;
   _Atomic int64_t lowest_failed;
@@ -121,8 +123,12 @@ static mien_status do_piece(const lane *l, const job *j, mien_node *node, int64_
 
 /* The item with which a piece begins. */
 static int64_t piece_begin(const job *j, int64_t piece) {
+  static const int64_t begins[TAPERED] = {0, 6, 10, 12, 14, 15}; /* of 16 */
   const int64_t units = j->count / j->unit + (j->count % j->unit != 0);
-  const int64_t unit = units / j->pieces * piece + units % j->pieces * piece / j->pieces;
+  const int64_t each = j->tapered ? TAPERED : 1, parts = j->pieces / each, part = piece / each;
+  const int64_t size = units / parts, more = units % parts;
+  int64_t unit = size * part + more * part / parts;
+  if (j->tapered) unit += (size + more * (part + 1) / parts - more * part / parts) * begins[piece % each] / 16;
   return unit < units ? unit * j->unit : j->count;
 }
 
@@ -133,6 +139,7 @@ static void lane_share(lane *l, lane *owner, job *j, mien_node *node) {
     int64_t piece = atomic_fetch_add_explicit(&owner->next, 1, memory_order_relaxed);
     if (piece >= owner->end || piece > atomic_load_explicit(&j->lowest_failed, memory_order_relaxed)) return;
     int64_t begin = piece_begin(j, piece), end = piece_begin(j, piece + 1);
+    if (begin == end) continue;
     mien_status status = do_piece(l, j, node, begin, end);
     if (status == MIEN_OK) continue;
     l->failed_piece = piece; /* of two, the second is the lower one; its text replaces the first one's */
@@ -188,6 +195,7 @@ static mien_status first_failure(const mien__threads *threads, const job *j) {
 ** where there are more pieces than lanes. */
 static void cut(job *j, double cost, int threads) {
   j->unit = j->pieces = 1;
+  j->tapered = false;
   if (threads == 1) return;
   if (!(cost > 1e-3)) cost = 1e-3;
   if (PIECE_NS / cost >= ALIGNED_ITEMS) j->unit = ALIGNED_ITEMS;
@@ -196,6 +204,8 @@ static void cut(job *j, double cost, int threads) {
   j->pieces = worth < (double)most ? (int64_t)worth + ((double)(int64_t)worth < worth) : most;
   if (j->pieces > threads) j->pieces = (j->pieces + threads - 1) / threads * threads;
   if (j->pieces > units) j->pieces = units;
+  j->tapered = j->pieces == most && worth >= 16 * (double)threads;
+  if (j->tapered) j->pieces = (int64_t)threads * TAPERED;
 }
 
 /* ---------------------------------------------------------------- workers */
