@@ -79,6 +79,7 @@ static mien_status write_and_run(job *j) {
   progress(j, "run", 0, 1);
   MIEN_TRY(write_temporary(j));
   MIEN_TRY(mien__trial_open(&j->trial, j->env, mien__writer_temporary(j->writer), j->error));
+  j->trial.precision = j->options->precision;
   MIEN_TRY(
       mien__golden_record(&j->trial, j->import.graph, j->options->seed, &j->pool, &check, &j->no_golden, j->error));
   mien_session_get_info(j->trial.session, &j->summary.session);
@@ -92,6 +93,7 @@ static mien_status write_and_run(job *j) {
   progress(j, "write", 0, 1);
   MIEN_TRY(write_temporary(j));
   MIEN_TRY(mien__trial_open(&j->trial, j->env, mien__writer_temporary(j->writer), j->error));
+  j->trial.precision = j->options->precision;
   j->trial.size = size;
   j->trial.seed = seed;
   j->summary.check = check;
@@ -125,13 +127,15 @@ static mien_status verify(job *j) {
 
 static mien_status steps(job *j, const char *path) {
   MIEN_TRY(mien__passes_create(j->env, NULL, &j->passes, j->error));
+  mien__passes_precision(j->passes, j->options->precision);
   if (j->options->skip_passes) MIEN_TRY(mien__passes_skip(j->passes, j->options->skip_passes, j->error));
   MIEN_TRY(import(j, path));
   j->facts = (mien__plan_facts){.sha256 = j->import.sha256,
                                 .passes = j->passes,
                                 .nodes_before = j->summary.before,
                                 .nodes_before_count = j->summary.before_count,
-                                .skipped = j->options->skip_passes};
+                                .skipped = j->options->skip_passes,
+                                .precision = j->options->precision};
   if (j->options->verify > 0) MIEN_TRY(open_reference(j));
   MIEN_TRY(optimise(j));
   MIEN_TRY(write_and_run(j));
@@ -151,6 +155,9 @@ mien_status mien_convert(mien_env *env, const char *onnx_path, const char *plan_
   if (!env || !onnx_path || !plan_path) return mien__fail(error, MIEN_INVALID_ARGUMENT, "a NULL argument");
   if (options && (options->verify < 0 || options->stop_after_patch < 0))
     return mien__fail(error, MIEN_INVALID_ARGUMENT, "verify and stop_after_patch are numbers >= 0");
+  if (options && !mien__precision_name(options->precision))
+    return mien__fail(error, MIEN_INVALID_ARGUMENT, "precision is %d, expected one of mien_precision",
+                      (int)options->precision);
   mien_error own = {0};
   job j = {.env = env, .options = options ? options : &no_options, .error = error ? error : &own, .target = plan_path};
   if (report) *report = (mien_convert_report){0};
@@ -160,6 +167,7 @@ mien_status mien_convert(mien_env *env, const char *onnx_path, const char *plan_
   j.summary.target = plan_path;
   j.summary.import = &j.import;
   j.summary.passes = j.passes;
+  j.summary.precision = j.options->precision;
   if (status == MIEN_OK && report) status = mien__report(env, &j.summary, report, j.error);
   if (j.writer && status == MIEN_OK)
     status = mien__writer_finish(j.writer, true, j.error);

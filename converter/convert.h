@@ -17,8 +17,9 @@ typedef struct mien__trial {
   mien_session *session;
   mien_binding *inputs, *outputs;
   size_t input_count, output_count;
-  uint64_t seed; /* of the inputs that stand there */
-  int64_t size;  /* that open dimensions have */
+  uint64_t seed;            /* of the inputs that stand there */
+  int64_t size;             /* that open dimensions have */
+  mien_precision precision; /* of the plan */
 } mien__trial;
 
 mien_status mien__trial_open(mien__trial *trial, mien_env *env, const char *path, mien_error *error);
@@ -30,6 +31,9 @@ mien_status mien__trial_run(mien__trial *trial, uint64_t seed, int64_t size, mie
 ** pool; NULL when the plan runs with none of them, then `why` tells. */
 mien_status mien__golden_record(mien__trial *trial, const mien__graph *g, uint64_t seed, mien__pool *pool,
                                 Mien__Plan__Check **check, mien_error *why, mien_error *error);
+
+/* How far an output of this type may be from the imported graph's, as a part of its largest magnitude. */
+double mien__verify_bound(int32_t dtype, mien_precision precision);
 
 /* Largest differences of one output over all runs. */
 typedef struct mien__difference {
@@ -61,6 +65,7 @@ typedef struct mien__summary {
   mien__difference *differences;
   size_t difference_count;
   int runs;
+  mien_precision precision;
 } mien__summary;
 
 mien_status mien__report(mien_env *env, const mien__summary *summary, mien_convert_report *report, mien_error *error);

@@ -124,12 +124,32 @@ static int32_t pass_collect(mien_env *env, const mien_rewrite *const *tables, mi
   return count;
 }
 
+static const struct {
+  const char *name, *pass;
+} precisions[] = {[MIEN_PRECISION_FP32] = {"fp32", NULL},
+                  [MIEN_PRECISION_BF16] = {"bf16", "store-weights-bf16"},
+                  [MIEN_PRECISION_FP16_WEIGHTS] = {"fp16-weights", "store-weights-fp16"}};
+enum { PRECISIONS = sizeof precisions / sizeof *precisions };
+
+const char *mien__precision_name(mien_precision p) {
+  return (int)p >= 0 && (int)p < PRECISIONS ? precisions[p].name : NULL;
+}
+const char *mien__precision_pass(mien_precision p) { return mien__precision_name(p) ? precisions[p].pass : NULL; }
+
+void mien__passes_precision(mien__passes *passes, mien_precision precision) {
+  for (int32_t i = 0; i < passes->run_count; i++)
+    for (int k = 0; k < PRECISIONS; k++)
+      if (precisions[k].pass && strcmp(passes->runs[i].rewrite->name, precisions[k].pass) == 0)
+        passes->runs[i].off = k != (int)precision;
+}
+
 static mien_status pass_create(mien__passes *passes, const mien_rewrite *const *tables, mien_error *error) {
   passes->run_count = pass_collect(passes->env, tables, NULL);
   passes->runs = mien__pool_alloc(&passes->pool, ((size_t)passes->run_count + 1) * sizeof *passes->runs);
   if (!passes->runs) return mien__no_memory(error, sizeof *passes->runs);
   pass_collect(passes->env, tables, passes->runs);
   MIEN_TRY(pass_sort(passes, error));
+  mien__passes_precision(passes, MIEN_PRECISION_FP32);
   for (int32_t i = 0; i < passes->run_count; i++) MIEN_TRY(pass_parse(passes, &passes->runs[i], error));
   return MIEN_OK;
 }

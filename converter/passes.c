@@ -117,7 +117,7 @@ static mien_status passes_try(passes_stage *s, mien__pass_run *run, mien_node_id
 static mien_status passes_rewrite(passes_stage *s, int32_t index) {
   mien__pass_run *run = &s->passes->runs[s->first + index];
   int32_t *cursor = &s->cursor.at[index];
-  if (run->skipped) {
+  if (run->skipped || run->off) {
     *cursor = s->nodes.count;
     return MIEN_OK;
   }

@@ -20,6 +20,7 @@ typedef struct mien__plan_facts {
   const char *const *skipped; /* ends with NULL */
   const Mien__Plan__Check *check;
   uint64_t arena_bytes, live_bytes; /* at the golden input's shapes */
+  mien_precision precision;
 } mien__plan_facts;
 
 /* Takes the plan's bytes in order. */

@@ -93,6 +93,14 @@ static void text_report(text *t, const mien__summary *s) {
   char a[32], b[32], c[32];
   text_operators(t, s);
   text_passes(t, s->passes);
+  if (s->precision != MIEN_PRECISION_FP32) {
+    int stored = 0;
+    for (int32_t i = 0; i < s->passes->run_count; i++)
+      if (strcmp(s->passes->runs[i].rewrite->name, mien__precision_pass(s->precision)) == 0)
+        stored = (int)s->passes->runs[i].patches;
+    add(t, "precision  %s: weights of %d products; --verify lets outputs differ by %s of their largest value\n",
+        mien__precision_name(s->precision), stored, real(mien__verify_bound(MIEN_F32, s->precision), a));
+  }
   add(t, "plan       %s (model %s), constants %s", bytes(s->sizes.file_bytes, a), bytes(s->source_bytes, b),
       bytes(s->sizes.constant_bytes, c));
   add(t, ", %s saved by sharing\n", bytes(s->sizes.shared_bytes, a));
@@ -172,6 +180,7 @@ static cJSON *json_report(const mien__summary *s) {
   cJSON *opsets = cJSON_AddObjectToObject(root, "opsets");
   for (int32_t i = 0; i < g->opset_count; i++)
     cJSON_AddNumberToObject(opsets, mien__domain_text(g->opsets[i].domain), (double)g->opsets[i].version);
+  cJSON_AddStringToObject(root, "precision", mien__precision_name(s->precision));
   json_counts(root, "nodes_before", s->before, s->before_count);
   json_counts(root, "nodes_after", s->after, s->after_count);
   json_passes(root, s->passes);

@@ -534,6 +534,7 @@ static inline mien_status conv_pointwise_run(mien_node *n, const conv_state *s, 
 
 /* ---- the choice */
 
+#include "ops/conv_bf16.h"
 #include "ops/conv_depthwise.h"
 #include "ops/conv_winograd.h"
 
@@ -547,6 +548,11 @@ static const conv_algorithm conv_algorithms[] = {
     {"depthwise", "depthwise", conv_depthwise_applies, conv_depthwise_cost, conv_depthwise_prepare,
      conv_depthwise_bytes, conv_depthwise_fill, conv_depthwise_run},
     CONV_WINOGRADS(CONV_WINOGRAD_ROW)};
+
+/* For W of bfloat16. */
+static const conv_algorithm conv_bf16 = {
+    "bf16",          "gemm bf16",    conv_any,     conv_product_cost, conv_bf16_prepare,
+    conv_bf16_bytes, conv_bf16_fill, conv_bf16_run};
 
 static inline const conv_algorithm *conv_choose(const conv_problem *p, const mien_math *math) {
   const conv_algorithm *chosen = NULL;
@@ -574,8 +580,9 @@ static inline mien_status conv_prepare_as(mien_node *n, conv_state *s, const con
     s->packed = mien_in(n, 1)->data;
   } else if (p->constant && bytes > 0) {
     const void *packed;
-    snprintf(s->kind, sizeof s->kind, "conv %s %lldx%lldx%lldx%lld by %lld", algorithm->name, (long long)p->group,
-             (long long)p->out_each, (long long)p->in_each, (long long)p->taps, (long long)p->w_columns);
+    snprintf(s->kind, sizeof s->kind, "conv %s%s %lldx%lldx%lldx%lld by %lld", algorithm->name,
+             mien_in(n, 1)->type.dtype == MIEN_F16 ? " f16" : "", (long long)p->group, (long long)p->out_each,
+             (long long)p->in_each, (long long)p->taps, (long long)p->w_columns);
     MIEN_TRY(mien_packed_later(n, 1, s->kind, bytes, algorithm->fill, &packed));
     s->packed = packed;
   }
@@ -587,7 +594,16 @@ static inline mien_status conv_prepare_as(mien_node *n, conv_state *s, const con
 
 /* The state is the node's, its problem is set. */
 static inline mien_status conv_prepare(mien_node *n, conv_state *s) {
+  const int32_t dtype = mien_in(n, 1)->type.dtype;
   s->p.constant = mien_is_constant(n, 1);
+  if (dtype != MIEN_F32 && !s->p.constant)
+    return mien_fail(n, MIEN_UNSUPPORTED, "input W is computed and of a half type, expected a constant or float32");
+  if (dtype != MIEN_F32 && s->p.w_columns)
+    return mien_fail(n, MIEN_INVALID_MODEL, "input W is in panels and of a half type, expected float32");
+  if (dtype == MIEN_BF16) {
+    if (!s->p.channels_last) return mien_fail(n, MIEN_UNSUPPORTED, "input W is of bfloat16, which needs channels_last");
+    return conv_prepare_as(n, s, &conv_bf16);
+  }
   return conv_prepare_as(n, s, conv_choose(&s->p, mien_math_of(n)));
 }
 

@@ -118,7 +118,8 @@ static inline mien_status product_prepare_f32(mien_node *n) {
       return mien_fail(n, MIEN_LIMIT, "the right operand is too large to pack");
     const void *packed;
     /* Equal constants of other shapes may be stored once: the name says all that the packing depends on. */
-    snprintf(p->kind, sizeof p->kind, "product %lldx%lldx%lld%s by %lld", (long long)p->b_count, (long long)p->k,
+    snprintf(p->kind, sizeof p->kind, "product%s %lldx%lldx%lld%s by %lld",
+             mien_in(n, 1)->type.dtype == MIEN_F16 ? " f16" : "", (long long)p->b_count, (long long)p->k,
              (long long)p->n, p->b_col == 1 ? "" : " transposed", (long long)p->w_columns);
     MIEN_TRY(mien_packed_later(n, 1, p->kind, bytes, product_fill, &packed));
     p->packed = packed;
@@ -212,8 +213,6 @@ static inline mien_status product_prepare_bf16(mien_node *n) {
   static const float nothing[1];
   product *p = mien_state(n);
   const mien_math *math = mien_math_of(n);
-  if (!mien_is_constant(n, 1))
-    return mien_fail(n, MIEN_UNSUPPORTED, "input W is computed and of bfloat16, expected a constant or float32");
   product_split(n, p);
   p->pairs = product_ceil(p->k, 2);
   p->pairs_row = (product_ceil(p->pairs, 16) | 1) * 16; /* rows on different sets of the first-level cache */

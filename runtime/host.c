@@ -186,6 +186,29 @@ struct mien__private_pack {
   void *memory;
 };
 
+mien_status mien__fill_packed(mien_node *n, const void *data, mien_status (*fill)(mien_node *n, void *memory),
+                              void *memory) {
+  int in = 0;
+  while (in < n->in_count && (!n->in[in] || n->in[in]->tensor.data != data)) in++;
+  if (in == n->in_count || n->in[in]->tensor.type.dtype != MIEN_F16) return fill(n, memory);
+  mien__value wide = *n->in[in];
+  const size_t count = wide.tensor.bytes / sizeof(uint16_t), inputs = (size_t)n->in_count * sizeof *n->in;
+  size_t bytes;
+  void *block = mien__mul(count, sizeof(float), &bytes) ? mien__alloc(n->scope->env, inputs + bytes) : NULL;
+  if (!block) return mien_fail(n, MIEN_NO_MEMORY, "cannot allocate memory to widen a constant of %zu elements", count);
+  mien_node view = *n;
+  view.in = memcpy(block, n->in, inputs);
+  view.in[in] = &wide;
+  float *floats = (float *)(void *)(view.in + n->in_count);
+  for (size_t i = 0; i < count; i++) floats[i] = mien__f16_to_f32(((const uint16_t *)data)[i]);
+  wide.tensor.type.dtype = MIEN_F32;
+  wide.tensor.data = floats;
+  wide.tensor.bytes = bytes;
+  const mien_status status = fill(&view, memory);
+  mien__free(n->scope->env, block);
+  return status;
+}
+
 static mien_status pack_constant(mien_node *n, int in, const char *kind, size_t bytes,
                                  mien_status (*fill)(mien_node *n, void *memory), bool later, const void **memory) {
   if (!host_is_constant(n, in)) return host_fail(n, MIEN_INTERNAL, "packs input %d, which is not constant", in);
@@ -200,7 +223,7 @@ static mien_status pack_constant(mien_node *n, int in, const char *kind, size_t 
   }
   *pack = (struct mien__private_pack){.next = n->packs, .memory = fresh};
   n->packs = pack;
-  MIEN_TRY(fill(n, fresh));
+  MIEN_TRY(mien__fill_packed(n, n->in[in]->tensor.data, fill, fresh));
   *memory = fresh;
   return MIEN_OK;
 }

@@ -215,6 +215,9 @@ int32_t mien__infer_variable(const mien_node *n, int variable);
 static inline const void *mien__contents(const mien__value *v) { return v->constant ? v->tensor.data : v->known; }
 /* host.c: packings made for this node alone. */
 void mien__private_packs_free(mien_node *n);
+/* fill(n, memory) as operators expect it: the input whose elements are at `data` is widened where it is float16. */
+mien_status mien__fill_packed(mien_node *n, const void *data, mien_status (*fill)(mien_node *n, void *memory),
+                              void *memory);
 /* infer.c: contents of outputs from contents of inputs. */
 mien_status mien__infer_contents(mien_node *n);
 

@@ -203,6 +203,7 @@ static void json_meta(json *j, cJSON *root, const Mien__Plan__Meta *m) {
   json_text(j, meta, "source_sha256", hex);
   json_text(j, meta, "producer", m->producer);
   json_text(j, meta, "variant", m->variant);
+  json_text(j, meta, "precision", m->precision[0] ? m->precision : "fp32");
   json_u64(j, meta, "arena_bytes", m->arena_bytes);
   json_u64(j, meta, "live_bytes", m->live_bytes);
   cJSON *passes = json_array(j, meta, "passes");

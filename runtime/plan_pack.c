@@ -90,13 +90,13 @@ static pack *pack_create(mien_env *env, const void *data, const char *kind, size
 
 /* A constant that a session made (shape arithmetic, results of instructions that ran already) lives no longer than its scope,
 ** and its address may be used again: its packing stays with the scope. */
-static mien_status pack_privately(mien_node *n, size_t bytes, mien_status (*fill)(mien_node *n, void *memory),
-                                  const void **memory) {
+static mien_status pack_privately(mien_node *n, const void *data, size_t bytes,
+                                  mien_status (*fill)(mien_node *n, void *memory), const void **memory) {
   size_t total;
   char *block = mien__add(bytes, 63, &total) ? mien__pool_alloc(n->scope->pool, total) : NULL;
   if (!block) return mien_fail(n, MIEN_NO_MEMORY, "cannot allocate %zu bytes for packed constants", bytes);
   block += (64 - (uintptr_t)block % 64) % 64;
-  MIEN_TRY(fill(n, block));
+  MIEN_TRY(mien__fill_packed(n, data, fill, block));
   *memory = block;
   return MIEN_OK;
 }
@@ -116,7 +116,7 @@ static mien_status fill_packs(mien_node *n, void *arg, int64_t begin, int64_t en
   pack **packs = arg;
   for (int64_t i = begin; i < end; i++) {
     pack *p = packs[i];
-    MIEN_TRY(p->fill(p->node, p->memory));
+    MIEN_TRY(mien__fill_packed(p->node, p->data, p->fill, p->memory));
     mien__plan_forget(p->node->scope->plan, p->data, p->packed_from);
   }
   return MIEN_OK;
@@ -192,7 +192,7 @@ static mien_status pack_find(mien_plan *plan, mien_node *n, const void *data, co
     packs->waiting = p;
     packs->waiting_count++;
   } else {
-    const mien_status status = fill(n, p->memory);
+    const mien_status status = mien__fill_packed(n, data, fill, p->memory);
     if (status != MIEN_OK) {
       pack_remove(plan, p);
       return status;
@@ -207,7 +207,7 @@ mien_status mien__plan_packed(mien_plan *plan, mien_node *n, const void *data, c
                               mien_status (*fill)(mien_node *n, void *memory), bool later, const void **memory) {
   uintptr_t at = (uintptr_t)data, start = (uintptr_t)plan->constants;
   if (at < start || at - start >= plan->section_bytes[MIEN__SECTION_CONSTANTS])
-    return pack_privately(n, bytes, fill, memory);
+    return pack_privately(n, data, bytes, fill, memory);
   const bool lock = !n->scope->packing; /* else a session that prepares its nodes holds it */
   if (lock) mien__packs_lock(plan->packs);
   const mien_status status = pack_find(plan, n, data, kind, bytes, fill, later, memory);

@@ -1,7 +1,8 @@
 /* mien.Conv: Y = epilogue(Conv(X, W)) with W in ONNX's order or, of one group, in panels: [out / columns, kernel..., in,
 ** columns]. channels_last: X, R and Y are N, spatial..., C. P: the value of
 ** the padding for each input channel instead of 0, so that a normalisation before a padded convolution folds exactly.
-** 1-, 2- and 3-D, fp32.  mien 1. */
+** 1-, 2- and 3-D, fp32. W (a constant) of float16 is widened; of bfloat16, channels_last: X and P are rounded to bfloat16,
+** products are summed in fp32.  mien 1. */
 #include "ops/conv.h"
 
 enum { CONV_P = 6 };
@@ -57,7 +58,7 @@ const mien_op mien_ops_fused_Conv[] = {
     {.domain = "mien",
      .name = "Conv",
      .since = 1,
-     .signature = "X:T, W:T, B:T?, S:T?, G:T?, R:T?, P:T? -> Y:T",
+     .signature = "X:T, W:W{f32,f16,bf16}, B:T?, S:T?, G:T?, R:T?, P:T? -> Y:T",
      .attrs = fused_conv_attrs,
      .kernels = fused_conv_kernels,
      .state = sizeof(conv_state),

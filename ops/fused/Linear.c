@@ -1,5 +1,6 @@
 /* mien.Linear: Y = epilogue(X W), X [..., K], W [K, N] (trans_w: [N, K]; or in panels: [N / columns, K, columns]), Y [..., N].
-** fp32; W of bfloat16 (a constant, no panels): X is rounded to bfloat16, products are summed in fp32.  mien 1. */
+** fp32. W of a half type is a constant, in no panels: float16 is widened; bfloat16: X is rounded to it, products are summed in
+** fp32.  mien 1. */
 #include "ops/product.h"
 
 static mien_status linear_infer(mien_node *n) {
@@ -11,7 +12,7 @@ static mien_status linear_infer(mien_node *n) {
   const bool trans = mien_attr_i(n, "trans_w") != 0, panels = w->rank == 3;
   if (panels && (trans || w->dtype != MIEN_F32))
     return mien_fail(n, MIEN_INVALID_MODEL, "W has rank 3 (in panels) and is %s, expected float32 without trans_w",
-                     trans ? "transposed" : "bfloat16");
+                     trans ? "transposed" : "of a half type");
   const int64_t depth = w->dim[trans || panels ? 1 : 0];
   if (epilogue_differs(x->dim[x->rank - 1], depth))
     return mien_fail(n, MIEN_INVALID_MODEL, "X has rows of %lld elements and W takes %lld",
@@ -36,6 +37,8 @@ static mien_status linear_prepare(mien_node *n) {
   p->a_col = 1;
   p->b_row = trans ? 1 : p->n;
   p->b_col = trans ? p->k : 1;
+  if (w->dtype != MIEN_F32 && !mien_is_constant(n, 1))
+    return mien_fail(n, MIEN_UNSUPPORTED, "input W is computed and of a half type, expected a constant or float32");
   return w->dtype == MIEN_BF16 ? product_prepare_bf16(n) : product_prepare_f32(n);
 }
 
@@ -55,7 +58,7 @@ const mien_op mien_ops_fused_Linear[] = {
     {.domain = "mien",
      .name = "Linear",
      .since = 1,
-     .signature = "X:T, W:W{f32,bf16}, B:T?, S:T?, G:T?, R:T? -> Y:T",
+     .signature = "X:T, W:W{f32,f16,bf16}, B:T?, S:T?, G:T?, R:T? -> Y:T",
      .attrs = linear_attrs,
      .kernels = linear_kernels,
      .state = sizeof(product),

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPTION_SKIP = 1, OPTION_VERIFY, OPTION_STOP, OPTION_SEED };
+enum { OPTION_SKIP = 1, OPTION_VERIFY, OPTION_STOP, OPTION_SEED, OPTION_PRECISION };
 
 static const struct option table[] = {CLI_COMMON,
                                       {"output", required_argument, NULL, 'o'},
@@ -12,7 +12,18 @@ static const struct option table[] = {CLI_COMMON,
                                       {"verify", required_argument, NULL, OPTION_VERIFY},
                                       {"stop-after-patch", required_argument, NULL, OPTION_STOP},
                                       {"seed", required_argument, NULL, OPTION_SEED},
+                                      {"precision", required_argument, NULL, OPTION_PRECISION},
                                       {0}};
+
+static bool precision_of(const char *text, mien_precision *precision) {
+  static const char *const names[] = {"fp32", "bf16", "fp16-weights"};
+  for (int i = 0; i < 3; i++)
+    if (strcmp(text, names[i]) == 0) {
+      *precision = (mien_precision)i;
+      return true;
+    }
+  return false;
+}
 
 /* One line on a terminal, rewritten; nothing in a pipe. */
 static void show_progress(void *context, const char *step, int done, int total) {
@@ -60,6 +71,10 @@ static int run(int argc, char **argv) {
           return cli_usage(&cli_convert, "--seed is '%s', expected a number from 0", optarg);
         convert.seed = (uint64_t)number;
         break;
+      case OPTION_PRECISION:
+        if (!precision_of(optarg, &convert.precision))
+          return cli_usage(&cli_convert, "--precision is '%s', expected fp32, bf16 or fp16-weights", optarg);
+        break;
       default: return CLI_USAGE;
     }
   }
@@ -92,6 +107,9 @@ const cli_command cli_convert = {
         "always give the same bytes.\n\n"
         "  -o, --output FILE      the plan\n"
         "  --verify N             compare the imported graph and the plan on N seeded inputs\n"
+        "  --precision P          fp32 (the default); bf16: linear layers and most convolutions in bfloat16, summed in "
+        "fp32;\n"
+        "                         fp16-weights: their weights stored in float16, half the file, computed in fp32\n"
         "  --plugin FILE          load a plugin (repeat for more)\n"
         "  --skip-pass NAME       leave a pass out (repeat for more)\n"
         "  --stop-after-patch N   apply the first N patches only: bisects a wrong result\n"

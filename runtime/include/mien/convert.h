@@ -8,6 +8,17 @@
 extern "C" {
 #endif
 
+/* What a plan's weights are stored in and its products computed in. Everything else is fp32 whatever is chosen: norms, softmax,
+** Winograd's convolutions, biases, the operators of plugins. */
+typedef enum mien_precision {
+  MIEN_PRECISION_FP32,
+  /* Linear layers, and convolutions that neither Winograd's method nor the depthwise kernel may take: weights stored in bfloat16,
+  ** inputs rounded to it, sums in fp32, with the same bits on every instruction set. */
+  MIEN_PRECISION_BF16,
+  /* Weights of all linear layers and convolutions stored in float16, widened when a session packs them: half the file. */
+  MIEN_PRECISION_FP16_WEIGHTS
+} mien_precision;
+
 typedef struct mien_convert_options {
   const char *const *skip_passes; /* ends with NULL; may be NULL. An unknown name is an error */
   int stop_after_patch;           /* applies only the first so many patches; 0: all */
@@ -16,6 +27,7 @@ typedef struct mien_convert_options {
   /* Called between steps; may be NULL. done and total count what `step` is about. */
   void (*progress)(void *context, const char *step, int done, int total);
   void *progress_context;
+  mien_precision precision;
 } mien_convert_options;
 
 /* What `mien convert` prints at its end; freed by mien_convert_report_free. */

@@ -222,7 +222,7 @@ typedef struct mien_host {
   /* Prepare. work: items of run and the cost of one in nanoseconds on one core, roughly (default: the
   ** elements of output 0, 1 ns). scratch: bytes for each thread during run. packed: memory that
   ** holds constants in a kernel's own order, shared by all sessions of a plan. The first call has `fill` fill it, whole, before it
-  ** returns; `kind` tells packings of one input apart. */
+  ** returns; `kind` tells packings of one input apart. `fill` sees an input of float16 widened to float32. */
   void *(*state)(const mien_node *n);
   void (*work)(mien_node *n, int64_t items, double cost);
   mien_status (*scratch)(mien_node *n, size_t bytes);
