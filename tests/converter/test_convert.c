@@ -213,6 +213,88 @@ static void recipes_run_again(void **state) {
   mien_plan_close(plan);
 }
 
+/* ---- precision */
+
+/* Types of constants, recipes that say how they were rounded, what meta and summary say; the same bytes each time. */
+static void precisions(void **state) {
+  (void)state;
+  static const struct {
+    mien_precision precision;
+    int32_t dtype;
+    const char *text;
+  } rows[] = {{MIEN_PRECISION_FP32, MIEN_F32, "\"precision\":\t\"fp32\""},
+              {MIEN_PRECISION_BF16, MIEN_BF16, "\"precision\":\t\"bf16\""},
+              {MIEN_PRECISION_FP16_WEIGHTS, MIEN_F16, "\"precision\":\t\"fp16-weights\""}};
+  const char *model = MIEN_SOURCE_DIR "/models/poster_var_small/model.onnx";
+  uint64_t bytes[3];
+  for (int i = 0; i < 3; i++) {
+    const mien_convert_options options = {.verify = 1, .precision = rows[i].precision};
+    mien_convert_report report = {0};
+    mien_error error = {0};
+    char first[512];
+    snprintf(first, sizeof first, "%s", test_path("first.plan"));
+    if (mien_convert(env, model, first, &options, NULL, &error) != MIEN_OK) fail_msg("%s", error.message);
+    if (mien_convert(env, model, test_path("out.plan"), &options, &report, &error) != MIEN_OK)
+      fail_msg("%s", error.message);
+    char command[1200];
+    snprintf(command, sizeof command, "cmp -s '%s' '%s'", first, test_path("out.plan"));
+    assert_int_equal(system(command), 0);
+    assert_non_null(strstr(report.json, rows[i].text));
+    assert_int_equal(strstr(report.text, "precision ") != NULL, i > 0);
+    mien_plan *plan = open_plan();
+    assert_non_null(strstr(mien_plan_json(plan), rows[i].text));
+    int halves = 0, convolutions = 0, kept = 0;
+    for (size_t k = 0; k < plan->source->n_constants; k++) {
+      const mien_type *t = &plan->tensors[k].type;
+      if (t->dtype == MIEN_F32) kept += t->rank == 4 && t->dim[1] > 1 && t->dim[2] == 3 && t->dim[3] == 3;
+      if (t->dtype == MIEN_F32 || t->dtype == MIEN_I64) continue;
+      assert_int_equal(t->dtype, rows[i].dtype);
+      assert_true(t->rank >= 2);
+      halves++;
+      convolutions += t->rank == 4;
+    }
+    assert_int_equal(halves > 20, i > 0);
+    assert_int_equal(convolutions > 10, i > 0);
+    if (i == 1) assert_true(kept > 5); /* by Winograd's method */
+    if (i == 2) assert_int_equal(kept, 0);
+    mien__import im;
+    assert_int_equal(mien__import_open(&im, env, model, &error), MIEN_OK);
+    assert_true(run_recipes(plan, im.graph) > 10);
+    mien__import_close(&im);
+    bytes[i] = plan->section_bytes[MIEN__SECTION_CONSTANTS];
+    mien_plan_close(plan);
+    mien_convert_report_free(env, &report);
+  }
+  assert_true(bytes[1] < bytes[0] && bytes[2] < bytes[1]);
+  const mien_convert_options bad = {.precision = (mien_precision)7};
+  mien_error error = {0};
+  assert_int_equal(mien_convert(env, model, test_path("out.plan"), &bad, NULL, &error), MIEN_INVALID_ARGUMENT);
+  assert_non_null(strstr(error.message, "precision is 7"));
+}
+
+/* A plan of one product, W larger than everything else, takes half the bytes; a weight that float16 cannot hold stays. */
+static void halves_of_a_product(void **state) {
+  (void)state;
+  static float w[64 * 96];
+  for (int huge = 0; huge < 2; huge++)
+    for (int i = 0; i < 3; i++) {
+      for (int k = 0; k < 64 * 96; k++) w[k] = (float)(k % 37 - 18) / 16; /* exact in half types */
+      if (huge) w[5] = 1e6f;
+      wire graph = {0};
+      wire_message(&graph, 11, onnx_value("x", MIEN_F32, "3,64"));
+      wire_message(&graph, 12, onnx_value("y", MIEN_F32, "3,96"));
+      wire_message(&graph, 5, onnx_floats("w", "64,96", w, 64 * 96));
+      wire_message(&graph, 1, onnx_node("MatMul", "product", "x,w", "y"));
+      const mien_convert_options options = {.precision = (mien_precision)i};
+      mien_error error = {0};
+      if (convert_with(onnx_model(graph), &options, NULL, &error) != MIEN_OK) fail_msg("%s", error.message);
+      mien_plan *plan = open_plan();
+      const bool stays = i == MIEN_PRECISION_FP32 || (huge && i == MIEN_PRECISION_FP16_WEIGHTS);
+      assert_int_equal(plan->section_bytes[MIEN__SECTION_CONSTANTS], 64 * 96 * (stays ? 4 : 2));
+      mien_plan_close(plan);
+    }
+}
+
 /* ---- names */
 
 static const Mien__Plan__ValueName *name_row(const mien_plan *plan, const char *name) {
@@ -564,6 +646,8 @@ int main(void) {
       cmocka_unit_test(whole_way),
       cmocka_unit_test(same_bytes_every_time),
       cmocka_unit_test(recipes_run_again),
+      cmocka_unit_test(precisions),
+      cmocka_unit_test(halves_of_a_product),
       cmocka_unit_test(every_name_has_a_place),
       cmocka_unit_test(equal_bytes_once),
       cmocka_unit_test(metadata_becomes_meta),

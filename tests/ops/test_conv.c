@@ -37,7 +37,16 @@ static const conv_case cases[] = {
     {2, 1, 3, 0, 1, {5, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
 };
 
-enum { WITH_TAIL = 1, LAST = 2, FUSED = 4, ACT_LAST = 8, WITH_PAD = 16, ONCE = 32 /* on the caller alone */ };
+enum {
+  WITH_TAIL = 1,
+  LAST = 2,
+  FUSED = 4,
+  ACT_LAST = 8,
+  WITH_PAD = 16,
+  ONCE = 32 /* on the caller alone */,
+  F16 = 64,
+  BF16 = 128 /* W */
+};
 
 static const char *const acts[] = {"",        "Relu", "LeakyRelu", "PRelu", "Clip",
                                    "Sigmoid", "Tanh", "Gelu",      "Silu",  "HardSwish"};
@@ -64,6 +73,22 @@ static reference_conv conv_reference(const conv_case *k) {
                1;
   }
   return r;
+}
+
+/* Input i, whose elements it rounds, as a half type; w: the rounded floats, which the caller frees. */
+static float *conv_halve(op_call *c, int i, int32_t dtype) {
+  mien_tensor *t = &c->in[i];
+  const int64_t count = mien_count(&t->type);
+  float *w = t->data;
+  uint16_t *half = calloc((size_t)count + 1, sizeof *half);
+  for (int64_t k = 0; k < count; k++) {
+    half[k] = dtype == MIEN_F16 ? mien__f32_to_f16(w[k]) : mien__f32_to_bf16(w[k]);
+    w[k] = dtype == MIEN_F16 ? mien__f16_to_f32(half[k]) : mien__bf16_to_f32(half[k]);
+  }
+  t->type.dtype = dtype;
+  t->bytes = (size_t)count * sizeof *half;
+  t->data = half;
+  return w;
 }
 
 static void conv_tail(op_call *c, const char *act, int flags, int64_t m, int rank, const int64_t *y, uint64_t *seed,
@@ -98,6 +123,16 @@ static void conv_one(mien_env *env, const conv_case *k, int flags, const char *a
   r.last = last;
   r.x = isa_in(&c, k->rank + 2, x, &seed);
   r.w = isa_in(&c, k->rank + 2, w, &seed);
+  float *wide = NULL, *rounded = NULL, *padding = NULL;
+  if (flags & (F16 | BF16)) r.w = wide = conv_halve(&c, 1, flags & F16 ? MIEN_F16 : MIEN_BF16);
+  if (flags & BF16) { /* so is X, by the operator */
+    op_call copy = {.in = {c.in[0]}};
+    r.x = rounded = malloc(c.in[0].bytes + 1);
+    memcpy(rounded, c.in[0].data, c.in[0].bytes);
+    copy.in[0].data = rounded;
+    conv_halve(&copy, 0, MIEN_BF16);
+    free(copy.in[0].data);
+  }
   reference_tail tail = {.act = ""};
   if (flags & WITH_TAIL)
     conv_tail(&c, act, flags, k->m, k->rank + 2, y, &seed, &tail);
@@ -106,6 +141,10 @@ static void conv_one(mien_env *env, const conv_case *k, int flags, const char *a
   if (flags & WITH_PAD) {
     while (c.in_count < 6) op_absent(&c);
     r.pad = isa_in(&c, 1, OP_DIMS(k->c), &seed);
+    if (flags & BF16) {
+      r.pad = padding = malloc((size_t)k->c * sizeof *padding);
+      for (int64_t i = 0; i < k->c; i++) padding[i] = mien__bf16_to_f32(mien__f32_to_bf16(((float *)c.in[6].data)[i]));
+    }
   }
   const int64_t count = k->n * k->m * r.out[0] * r.out[1] * r.out[2];
   double *want = calloc((size_t)count + 1, sizeof *want), largest = 0;
@@ -118,7 +157,7 @@ static void conv_one(mien_env *env, const conv_case *k, int flags, const char *a
   }
   reference_conv_run(&r, &tail, want);
   /* Constant weights may take another algorithm than computed ones. */
-  for (int variable = 0; variable < 2; variable++) {
+  for (int variable = 0; variable < (flags & (F16 | BF16) ? 1 : 2); variable++) {
     c.variable[1] = variable;
     if (flags & ONCE)
       op_run_ok(env, &c);
@@ -128,7 +167,7 @@ static void conv_one(mien_env *env, const conv_case *k, int flags, const char *a
     for (int d = 0; d < k->rank + 2; d++) assert_int_equal(c.out[0].type.dim[d], y[d]);
     op_expect(&c.out[0], want, count, 2e-5 + 1e-5 * largest, 2e-6);
   }
-  free(want);
+  free(want), free(wide), free(rounded), free(padding);
   op_free(&c);
 }
 
@@ -144,6 +183,18 @@ static void conv_fused_body(mien_env *env) {
     conv_one(env, &cases[i], FUSED | WITH_TAIL | WITH_PAD | ACT_LAST, acts[(i + 3) % 10]);
   }
 }
+static void conv_halves_body(mien_env *env) {
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    conv_one(env, &cases[i], FUSED | F16 | WITH_PAD, "");
+    conv_one(env, &cases[i], FUSED | F16 | LAST | WITH_TAIL, acts[i % 10]);
+    conv_one(env, &cases[i], FUSED | BF16 | LAST, "");
+    conv_one(env, &cases[i], FUSED | BF16 | LAST | WITH_PAD, "");
+    conv_one(env, &cases[i], FUSED | BF16 | LAST | WITH_TAIL | WITH_PAD | ACT_LAST, acts[i % 10]);
+  }
+  /* More than is rounded at once: some images, then the rest. */
+  const conv_case large = {2, 3, 65, 2, 1, {150, 151}, {3, 3}, {9, 9}, {1, 1}, {1, 1}, {1, 1}};
+  conv_one(env, &large, FUSED | BF16 | LAST, "");
+}
 static void conv_tails_body(mien_env *env) {
   for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
     for (int flags = 0; flags < 16; flags += 2)
@@ -152,6 +203,7 @@ static void conv_tails_body(mien_env *env) {
 
 static void test_plain(void **state) { (void)state, isa_each(conv_plain_body); }
 static void test_fused(void **state) { (void)state, isa_each(conv_fused_body); }
+static void test_halves(void **state) { (void)state, isa_each(conv_halves_body); }
 static void test_tails(void **state) { (void)state, isa_each(conv_tails_body); }
 
 /* Every small window on every small line: stride, dilation, and pads of either side up to past the window. */
@@ -312,6 +364,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_plain),
       cmocka_unit_test(test_fused),
+      cmocka_unit_test(test_halves),
       cmocka_unit_test(test_tails),
       cmocka_unit_test(test_windows),
       cmocka_unit_test(test_channels),
