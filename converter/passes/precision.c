@@ -3,9 +3,12 @@
 **
 ** float16: every such operand; the session widens it. bfloat16: those that are multiplied as a matrix; what Winograd's method or
 ** the depthwise kernel may take stays float32, on every machine: which of the methods that apply is fastest is each machine's
-** choice, and only the products are worth rounding for. Biases, scales, norms and whatever plugins' operators take stay float32. */
+** choice. So do convolutions of few channels a group, whose rounding takes as long as their products gain. Biases, scales, norms
+** and whatever plugins' operators take stay float32. */
 #include "ops/conv.h"
 #include "pass.h"
+
+enum { LEAST_CHANNELS = 8 }; /* of bfloat16's convolutions, a group */
 
 /* A finite number that would become infinite is not worth the bytes. */
 static bool fits(const mien_rewriter *r, mien_value w, float largest) {
@@ -58,7 +61,7 @@ static mien_status store_as(mien_rewriter *r, int32_t dtype) {
   if (dtype == MIEN_BF16 && pass_is_op(r, root, "mien.Conv")) {
     if (!is_plain_conv(r, root)) return MIEN_OK;
     const conv_problem p = problem_of(r, root);
-    if (conv_winograd_applies(&p) || conv_depthwise_applies(&p)) return MIEN_OK;
+    if (conv_winograd_applies(&p) || conv_depthwise_applies(&p) || p.in_each < LEAST_CHANNELS) return MIEN_OK;
   }
   for (int i = 0; i < count; i++) in[i] = h->in(r, root, i);
   if (!fits(r, in[PASS_W], dtype == MIEN_F16 ? 65504.0f : 3.3895313e38f)) return MIEN_OK;

@@ -13,12 +13,12 @@ from models.reference import run_torch  # noqa: E402
 from models.weights import seeded_image  # noqa: E402
 from test_poster import answer, largest, run  # noqa: E402
 
-# Largest differences of mu and logvar, whose values reach about 3. One product of bfloat16 is off by a part in 500, and there are
-# 62 of them behind one another: on random weights 0.057 was measured for bf16, with another class for one input of 200, and 0.0075
-# for fp16-weights. The aim for bf16 was 0.01 and no other class.
-BOUNDS = {"fp32": 1e-4, "fp16-weights": 1e-2, "bf16": 0.1}
-# Part of the inputs whose class may be another one: random weights hardly tell classes apart.
-OTHER_CLASS = {"fp32": 0.0, "fp16-weights": 0.0, "bf16": 0.02}
+# Largest differences of mu and logvar (standard deviation 0.9), and how many inputs of 200 may get another class: what was measured,
+# 2.4e-6, 0.0075 and 0.057 with one other class, and a third on top. Rounding to bfloat16 (8 bits) misses the aim of 0.01 and
+# no other class. It is the type: 62 products behind one another, of whose errors 4/10 come from rounding weights and 6/10 from
+# rounding inputs, and the aim holds only where half of the time that bfloat16 saves is given up again.
+BOUNDS = {"fp32": 1e-4, "fp16-weights": 1e-2, "bf16": 0.075}
+OTHER_CLASSES = {"fp32": 0, "fp16-weights": 0, "bf16": 1}
 
 
 def convert(mien: Path, model: Path, precision: str) -> Path:
@@ -47,7 +47,7 @@ def compare(mien: Path, folder: Path, name: str, inputs: int) -> dict[str, Path]
             other += int((got["mu"].argmax(1) != np.asarray(want["mu"]).argmax(1)).sum())
         print(f"{precision}: largest error {worst:.2g}, another class for {other} of {inputs} inputs")
         assert worst < BOUNDS[precision]
-        assert other <= OTHER_CLASS[precision] * inputs
+        assert other <= OTHER_CLASSES[precision]
     return plans
 
 
