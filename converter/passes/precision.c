@@ -1,10 +1,10 @@
 /* Weights in a half type, where `mien convert --precision` asks for one: the right operand of a mien.Linear or a mien.Conv goes
 ** through a Cast, which is folded, so that the plan stores it once in that type and its recipe tells so.
 **
-** float16: every such operand; the session widens it. bfloat16: those that are multiplied as a matrix; what Winograd's method or
-** the depthwise kernel may take stays float32, on every machine: which of the methods that apply is fastest is each machine's
-** choice. So do convolutions of few channels a group, whose rounding takes as long as their products gain. Biases, scales, norms
-** and whatever plugins' operators take stay float32. */
+** float16: every such operand; the session widens it. bfloat16: those that are multiplied as a matrix. What Winograd's method at
+** stride 1 or the depthwise kernel may take stays float32, on every machine: which of the methods that apply is fastest is each
+** machine's choice. So do convolutions of few channels a group, whose rounding takes as long as their products gain, and biases,
+** scales, norms and whatever plugins' operators take. */
 #include "ops/conv.h"
 #include "pass.h"
 
@@ -61,7 +61,7 @@ static mien_status store_as(mien_rewriter *r, int32_t dtype) {
   if (dtype == MIEN_BF16 && pass_is_op(r, root, "mien.Conv")) {
     if (!is_plain_conv(r, root)) return MIEN_OK;
     const conv_problem p = problem_of(r, root);
-    if (conv_winograd_applies(&p) || conv_depthwise_applies(&p) || p.in_each < LEAST_CHANNELS) return MIEN_OK;
+    if (conv_winograd_applies(&p, 1) || conv_depthwise_applies(&p) || p.in_each < LEAST_CHANNELS) return MIEN_OK;
   }
   for (int i = 0; i < count; i++) in[i] = h->in(r, root, i);
   if (!fits(r, in[PASS_W], dtype == MIEN_F16 ? 65504.0f : 3.3895313e38f)) return MIEN_OK;

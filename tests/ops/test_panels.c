@@ -154,6 +154,11 @@ static void test_refused(void **state) {
   op_in(&c, MIEN_F32, 4, OP_DIMS(1, 4, 5, 5), NULL);
   op_in(&c, MIEN_F32, 5, OP_DIMS(1, 3, 3, 3, 8), NULL);
   refuse(env, &c, "X has 4 channels; W takes 3 in 1 groups");
+  c = (op_call){.domain = "mien", .name = "Conv", .version = 1};
+  op_attr_i(&c, "channels_last", 1);
+  op_in(&c, MIEN_F32, 4, OP_DIMS(1, 5, 5, 4), NULL);
+  op_in(&c, MIEN_F16, 5, OP_DIMS(1, 3, 3, 4, 8), NULL);
+  refuse(env, &c, "input W is in panels and of a half type, expected float32");
   c = (op_call){.name = "Conv", .version = 22}; /* ONNX knows no panels */
   op_in(&c, MIEN_F32, 4, OP_DIMS(1, 4, 5, 5), NULL);
   op_in(&c, MIEN_F32, 5, OP_DIMS(1, 3, 3, 4, 8), NULL);

@@ -12,8 +12,9 @@ extern "C" {
 ** Winograd's convolutions, biases, the operators of plugins. */
 typedef enum mien_precision {
   MIEN_PRECISION_FP32,
-  /* Linear layers, and convolutions that neither Winograd's method nor the depthwise kernel may take: weights stored in bfloat16,
-  ** inputs rounded to it, sums in fp32, with the same bits on every instruction set. */
+  /* Linear layers, and convolutions that neither Winograd's method at stride 1 nor the depthwise kernel may take, of 8 and more
+  ** channels a group: weights stored in bfloat16, inputs rounded to it, sums in fp32, with the same bits on every instruction
+  ** set. */
   MIEN_PRECISION_BF16,
   /* Weights of all linear layers and convolutions stored in float16, widened when a session packs them: half the file. */
   MIEN_PRECISION_FP16_WEIGHTS
