@@ -21,7 +21,13 @@ static mien_status concat_infer(mien_node *n) {
       }
     }
   }
-  return mien_set_type(n, 0, &y);
+  MIEN_TRY(mien_set_type(n, 0, &y));
+  if (mien_count(&y) < 1 || shape_elements(&y, 0, axis) != 1) return MIEN_OK;
+  for (int64_t k = 0, first = 0; k < mien_in_count(n); k++) {
+    MIEN_TRY(mien_block(n, 0, (int)k, first, true));
+    first += shape_elements(&mien_in(n, (int)k)->type, 0, y.rank);
+  }
+  return MIEN_OK;
 }
 
 static mien_status concat_prepare(mien_node *n) {
@@ -42,9 +48,9 @@ static mien_status concat_run(mien_node *n, int64_t begin, int64_t end) {
     int64_t piece = shape_elements(&x->type, axis, y->rank);
     for (int64_t r = begin / row; piece > 0 && r * row < end; r++) {
       int64_t to = r * row + start, first = to < begin ? begin - to : 0, last = to + piece > end ? end - to : piece;
-      if (first < last)
-        memcpy((char *)mien_out(n, 0)->data + (size_t)(to + first) * size,
-               (const char *)x->data + (size_t)(r * piece + first) * size, (size_t)(last - first) * size);
+      char *target = (char *)mien_out(n, 0)->data + (size_t)(to + first) * size;
+      const char *source = (const char *)x->data + (size_t)(r * piece + first) * size;
+      if (first < last && source != target) memcpy(target, source, (size_t)(last - first) * size);
     }
     start += piece;
   }

@@ -58,6 +58,21 @@ static mien_status slice_axes(mien_node *n, slice_lists *l, int rank, int *axes)
   return MIEN_OK;
 }
 
+/* Tells the host where what is cut is in one piece. */
+static mien_status slice_block(mien_node *n, const slice_lists *l, const int *axes, const mien_type *y) {
+  const mien_type *x = &mien_in(n, 0)->type;
+  int64_t stride[MIEN_MAX_RANK], first = 0;
+  if (mien_count(x) < 1 || mien_count(y) < 1 || !shape_is_block(x, y)) return MIEN_OK;
+  strided_dense(x->rank, x->dim, stride);
+  for (int64_t i = 0; i < l->axes.count; i++) {
+    const int a = axes[i];
+    const int64_t s = l->steps.given ? l->steps.value[i] : 1;
+    if (y->dim[a] > 1 && s != 1) return MIEN_OK;
+    first += slice_bound(n, l->starts.value[i], x->dim[a], s < 0, false) * stride[a];
+  }
+  return mien_block(n, 0, 0, first, false);
+}
+
 static mien_status slice_type(mien_node *n, slice_lists *l) {
   mien_type y = mien_in(n, 0)->type;
   int axes[MIEN_MAX_RANK];
@@ -69,7 +84,8 @@ static mien_status slice_type(mien_node *n, slice_lists *l) {
     *d = known ? slice_length(n, l->starts.value[i], l->ends.value[i], *d, l->steps.given ? l->steps.value[i] : 1)
                : mien_new_symbol(n);
   }
-  return mien_set_type(n, 0, &y);
+  MIEN_TRY(mien_set_type(n, 0, &y));
+  return known ? slice_block(n, l, axes, &y) : MIEN_OK;
 }
 
 static mien_status slice_infer(mien_node *n) {

@@ -20,8 +20,11 @@ static mien_status split_by(mien_node *n, const int64_t *values, int64_t count, 
     if (y.dim[axis] < 0 && !mien_is_symbol(y.dim[axis]))
       return mien_fail(n, MIEN_INVALID_MODEL, "piece %d of a dimension of %lld would have size %lld", i,
                        (long long)whole, (long long)y.dim[axis]);
+    const int64_t before = sum;
     sum = mien_dim(n, '+', sum, y.dim[axis]);
     MIEN_TRY(mien_set_type(n, i, &y));
+    if (mien_count(x) > 0 && mien_count(&y) >= 0 && !mien_is_symbol(sum) && sum <= whole && shape_is_block(x, &y))
+      MIEN_TRY(mien_block(n, i, 0, before * shape_elements(x, axis + 1, x->rank), false));
   }
   if (values && !mien_is_symbol(sum) && !mien_is_symbol(whole) && sum != whole)
     return mien_fail(n, MIEN_INVALID_MODEL, "split sums to %lld, the dimension is %lld", (long long)sum,

@@ -131,6 +131,16 @@ static inline mien_status shape_open(mien_node *n, int64_t rank) {
   return mien_set_type(n, 0, &t);
 }
 
+/* Whether a box of sizes y within x is consecutive elements: only its innermost cut dimension has more than one index, among those
+** from there outwards. */
+static inline bool shape_is_block(const mien_type *x, const mien_type *y) {
+  int cut = y->rank - 1;
+  while (cut >= 0 && x->dim[cut] == y->dim[cut]) cut--;
+  for (int i = 0; i < cut; i++)
+    if (y->dim[i] != 1) return false;
+  return true;
+}
+
 /* For view operators, should a host run them all the same. Works in bytes of output 0's elements. */
 static inline mien_status shape_copy(mien_node *n, int64_t begin, int64_t end) {
   size_t size = mien_dtype_bytes(mien_in(n, 0)->type.dtype);

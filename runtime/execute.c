@@ -138,9 +138,12 @@ static void point_roots(const mien_session *s, mien__layout *l) {
   }
 }
 
-/* An output's value is computed in the caller's buffer where it has memory of its own. */
+/* An output's value is computed in the caller's buffer where it has memory of its own, and nothing else is in there. */
 static bool may_write_to(const mien__layout *l, const target *t) {
-  return l->home[l->root[t->value]] == MIEN__HOME_ARENA && aligned(t->data, l->values[t->value].tensor.type.dtype);
+  const uint32_t root = l->root[t->value];
+  const mien_tensor *tensor = &l->values[t->value].tensor;
+  return l->home[root] == MIEN__HOME_ARENA && aligned(t->data, tensor->type.dtype) && l->at[t->value] == 0 &&
+         l->values[root].tensor.bytes == tensor->bytes;
 }
 
 static mien_status point_outputs(mien_session *s, mien__layout *l, target *targets, size_t count, bool *elsewhere,
@@ -156,7 +159,7 @@ static mien_status point_outputs(mien_session *s, mien__layout *l, target *targe
     } else {
       t->direct = !taken && l->home[root] == MIEN__HOME_ARENA;
       if (t->direct)
-        t->data = l->where[root];
+        t->data = (char *)l->where[root] + l->at[t->value];
       else
         elsewhere[i] = true;
     }
@@ -180,7 +183,8 @@ static mien_status execute_static(mien_session *s, mien__layout *l, mien_binding
   point_roots(s, l);
   MIEN_TRY(point_outputs(s, l, targets, count, elsewhere, error));
   for (uint32_t v = 0; v < l->value_count; v++)
-    if (!l->values[v].constant) l->values[v].tensor.data = l->where[l->root[v]];
+    if (!l->values[v].constant)
+      l->values[v].tensor.data = l->at[v] ? (char *)l->where[l->root[v]] + l->at[v] : l->where[l->root[v]];
   for (uint32_t i = 0; i < p->instruction_count; i++)
     if (!l->skip[i]) MIEN_TRY(run_node(s, l, i));
   finish(l, outputs, count, targets);

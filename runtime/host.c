@@ -163,6 +163,24 @@ static int64_t host_new_symbol(mien_node *n) {
   return n->scope->symbols ? mien__symbol_new(n->scope->symbols) : INT64_MIN;
 }
 
+static mien_status host_block(mien_node *n, int out, int in, int64_t first, bool joins) {
+  mien__scope *scope = n->scope;
+  if (scope->symbols || out < 0 || out >= n->out_count || !n->out[out] || in < 0 || in >= n->in_count || !n->in[in])
+    return MIEN_OK; /* memory is planned where sizes are known, and for what is read */
+  const mien_type *whole = joins ? &n->out[out]->tensor.type : &n->in[in]->tensor.type;
+  const mien_type *part = joins ? &n->in[in]->tensor.type : &n->out[out]->tensor.type;
+  const int64_t have = mien_count(whole), count = mien_count(part);
+  if (have < 0 || count < 0) return MIEN_OK;
+  if (whole->dtype != part->dtype || first < 0 || first > have || count > have - first)
+    return host_fail(n, MIEN_INTERNAL, "says that %lld elements from %lld on are a block of %lld", (long long)count,
+                     (long long)first, (long long)have);
+  mien__part *b = mien__pool_alloc(scope->pool, sizeof *b);
+  if (!b) return host_fail(n, MIEN_NO_MEMORY, "no memory for what is known of output %d", out);
+  *b = (mien__part){.next = n->blocks, .out = out, .in = in, .first = first, .joins = joins};
+  n->blocks = b;
+  return MIEN_OK;
+}
+
 /* ---- prepare */
 
 static void *host_state(const mien_node *n) { return n->state; }
@@ -311,4 +329,5 @@ const mien_host mien__host = {
     .note = host_note,
     .lane = host_lane,
     .packed_later = host_packed_later,
+    .block = host_block,
 };

@@ -167,6 +167,14 @@ typedef struct mien__scope {
   atomic_int failed;             /* first failing thread writes error */
 } mien__scope;
 
+/* Output `out` is consecutive elements of input `in` from `first` on; with `joins` the input is such elements of the output. */
+typedef struct mien__part {
+  struct mien__part *next;
+  int out, in;
+  int64_t first;
+  bool joins;
+} mien__part;
+
 struct mien_node {
   const mien_host *host; /* must stay first */
   const mien__record *record;
@@ -187,6 +195,7 @@ struct mien_node {
   double flops;                     /* as noted; 0: not */
   const char *kernel;               /* as noted; NULL: not */
   int64_t packed_extra;             /* bytes by which packed constants exceed the plain ones */
+  struct mien__part *blocks;        /* as infer said; in the scope's pool */
 };
 
 extern const mien_host mien__host; /* without math, which an env adds */

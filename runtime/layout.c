@@ -65,6 +65,13 @@ static bool settle(mien_node *n) {
     n->out[0]->tensor.data = n->in[0]->tensor.data;
     n->out[0]->constant = true;
   }
+  for (const mien__part *b = n->blocks; b; b = b->next) {
+    mien__value *out = n->out[b->out];
+    const mien__value *in = n->in[b->in];
+    if (b->joins || !out || out->constant || !in->constant || !in->tensor.data) continue;
+    out->tensor.data = (char *)in->tensor.data + (size_t)b->first * mien_dtype_bytes(in->tensor.type.dtype);
+    out->constant = true;
+  }
   for (int i = 0; i < n->out_count; i++) {
     mien__value *v = n->out[i];
     if (!v || v->constant) continue;
@@ -103,7 +110,7 @@ static mien_status infer_node(mien_session *s, mien__layout *l, uint32_t i, uint
   if (status != MIEN_OK && error) *error = own;
   if (status != MIEN_OK || l->dynamic) return status;
   MIEN_TRY(set_bytes(l, n, error));
-  l->skip[i] = settle(n);
+  l->settled[i] = settle(n);
   return MIEN_OK;
 }
 
@@ -115,100 +122,22 @@ static mien_status infer_nodes(mien_session *s, mien__layout *l, mien_error *err
   return MIEN_OK;
 }
 
-/* ---------------------------------------------------------------- who shares bytes */
-
-static uint32_t find_root(uint32_t *root, uint32_t v) {
-  while (root[v] != v) {
-    root[v] = root[root[v]];
-    v = root[v];
-  }
-  return v;
-}
-
-static bool is_view(const mien_node *n) { return (n->record->op->flags & MIEN_OP_VIEW) && n->out_count && n->out[0]; }
-
-static uint32_t index_of(const mien__layout *l, const mien__value *v) { return (uint32_t)(v - l->values); }
-
-/* Views, and the last reader of each root. */
-static void place_values(const mien__program *p, mien__layout *l) {
-  for (uint32_t v = 0; v < l->value_count; v++) {
-    l->root[v] = v;
-    l->home[v] = l->values[v].constant ? MIEN__HOME_CONSTANT : MIEN__HOME_NONE;
-  }
-  for (uint32_t i = 0; i < p->input_count; i++) {
-    l->home[p->inputs[i].value - 1] = MIEN__HOME_INPUT;
-    l->input[p->inputs[i].value - 1] = i;
-  }
-  for (uint32_t i = 0; i < p->instruction_count; i++) {
-    const mien_node *n = &l->nodes[i];
-    if (l->skip[i]) continue;
-    for (int k = 0; k < n->in_count; k++)
-      if (n->in[k]) l->last[l->root[index_of(l, n->in[k])]] = i;
-    if (is_view(n)) {
-      l->root[index_of(l, n->out[0])] = l->root[index_of(l, n->in[0])];
-      l->skip[i] = true;
-      continue;
-    }
-    for (int k = 0; k < n->out_count; k++) {
-      if (!n->out[k] || n->out[k]->constant) continue;
-      l->home[index_of(l, n->out[k])] = MIEN__HOME_ARENA;
-      l->last[index_of(l, n->out[k])] = i;
-    }
-  }
-}
-
-/* Outputs of the plan and kept values live to the end. */
-static void hold(const mien_session *s, mien__layout *l) {
-  const mien__program *p = &s->plan->program;
-  for (uint32_t i = 0; i < p->output_count; i++) l->last[l->root[p->outputs[i].value - 1]] = p->instruction_count;
-  for (size_t i = 0; i < s->kept_count; i++) l->last[l->root[s->kept[i].value - 1]] = p->instruction_count;
-}
-
-/* The root of an input whose memory output 0 may take: its last reader is this node, and whatever else the node reads from
-** there, it reads at the same place. */
-static uint32_t in_place_root(mien__layout *l, const mien_node *n, uint32_t i) {
-  const mien_type *type = &n->out[0]->tensor.type;
-  for (int k = 0; k < n->in_count; k++) {
-    if (!n->in[k] || n->in[k]->constant) continue;
-    uint32_t root = find_root(l->root, index_of(l, n->in[k]));
-    bool fits = l->home[root] == MIEN__HOME_ARENA && l->last[root] == i;
-    for (int o = 0; fits && o < n->in_count; o++)
-      if (n->in[o] && !n->in[o]->constant && find_root(l->root, index_of(l, n->in[o])) == root)
-        fits = mien__type_equal(&n->in[o]->tensor.type, type);
-    if (fits) return root;
-  }
-  return UINT32_MAX;
-}
-
-static void share_in_place(const mien__program *p, mien__layout *l) {
-  for (uint32_t i = 0; i < p->instruction_count; i++) {
-    const mien_node *n = &l->nodes[i];
-    if (l->skip[i] || !(n->record->op->flags & MIEN_OP_IN_PLACE) || !n->out_count || !n->out[0] || n->out[0]->constant)
-      continue;
-    uint32_t out = index_of(l, n->out[0]), root = in_place_root(l, n, i);
-    if (root == UINT32_MAX) continue;
-    l->root[out] = root;
-    l->last[root] = l->last[out] > l->last[root] ? l->last[out] : l->last[root];
-  }
-  for (uint32_t v = 0; v < l->value_count; v++) l->root[v] = find_root(l->root, v);
-}
-
 /* ---------------------------------------------------------------- memory */
 
-static mien_status plan_memory(const mien__program *p, mien__layout *l, mien_error *error) {
+static mien_status plan_arena(const mien__program *p, mien__layout *l, mien_error *error) {
   mien_env *env = l->scope.env;
   mien__life *lives = mien__alloc(env, ((size_t)l->value_count + 1) * sizeof *lives);
   if (!lives) return mien__no_memory(error, ((size_t)l->value_count + 1) * sizeof *lives);
   size_t count = 0;
   for (uint32_t i = 0; i < p->instruction_count; i++) { /* in the order of definition: independent of value numbers */
     const mien_node *n = &l->nodes[i];
-    for (int k = 0; !l->skip[i] && k < n->out_count; k++) {
+    for (int k = 0; !l->settled[i] && k < n->out_count; k++) {
       if (!n->out[k] || n->out[k]->constant) continue;
-      uint32_t v = index_of(l, n->out[k]);
+      uint32_t v = (uint32_t)(n->out[k] - l->values);
       if (l->root[v] != v) continue;
       l->offset[v] = count; /* which life, until it has a place */
       lives[count++] =
-          (mien__life){.bytes = l->values[v].tensor.bytes, .first = (int32_t)i, .last = (int32_t)l->last[v]};
+          (mien__life){.bytes = l->values[v].tensor.bytes, .first = (int32_t)l->first[v], .last = (int32_t)l->last[v]};
     }
   }
   mien_status status = mien__arena_plan(env, lives, count, &l->arena_bytes, &l->live_bytes, error);
@@ -216,6 +145,24 @@ static mien_status plan_memory(const mien__program *p, mien__layout *l, mien_err
     if (l->root[v] == v && l->home[v] == MIEN__HOME_ARENA) l->offset[v] = lives[l->offset[v]].offset;
   mien__free(env, lives);
   return status;
+}
+
+/* Values share bytes as long as that makes the arena no larger: a block keeps all of its root alive, and what is joined has its
+** room from the first part on. */
+static mien_status plan_memory(const mien_session *s, mien__layout *l, mien_error *error) {
+  static const uint32_t ways[] = {MIEN__SHARE_BLOCKS | MIEN__SHARE_JOINS, MIEN__SHARE_BLOCKS, MIEN__SHARE_JOINS, 0};
+  const mien__program *p = &s->plan->program;
+  mien__layout_share(s, l, ways[0]);
+  if (!l->shared) return plan_arena(p, l, error);
+  mien__layout_share(s, l, 0);
+  MIEN_TRY(plan_arena(p, l, error));
+  const size_t most = l->arena_bytes;
+  for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+    mien__layout_share(s, l, ways[i]);
+    MIEN_TRY(plan_arena(p, l, error));
+    if (l->arena_bytes <= most) break;
+  }
+  return MIEN_OK;
 }
 
 static mien_status prepare_each(const mien_session *s, mien__layout *l) {
@@ -249,14 +196,17 @@ static mien_status layout_reserve(const mien_session *s, mien__layout *l, mien_e
   l->values = layout_alloc(l, values, sizeof *l->values, error);
   l->nodes = layout_alloc(l, instructions, sizeof *l->nodes, error);
   l->skip = layout_alloc(l, instructions, sizeof *l->skip, error);
+  l->settled = layout_alloc(l, instructions, sizeof *l->settled, error);
   l->root = layout_alloc(l, values, sizeof *l->root, error);
+  l->at = layout_alloc(l, values, sizeof *l->at, error);
+  l->first = layout_alloc(l, values, sizeof *l->first, error);
   l->home = layout_alloc(l, values, sizeof *l->home, error);
   l->input = layout_alloc(l, values, sizeof *l->input, error);
   l->offset = layout_alloc(l, values, sizeof *l->offset, error);
   l->where = layout_alloc(l, values, sizeof *l->where, error);
   l->last = layout_alloc(l, values, sizeof *l->last, error);
-  bool good =
-      l->key && l->values && l->nodes && l->skip && l->root && l->home && l->input && l->offset && l->where && l->last;
+  bool good = l->key && l->values && l->nodes && l->skip && l->settled && l->root && l->at && l->first && l->home &&
+              l->input && l->offset && l->where && l->last;
   return good ? MIEN_OK : MIEN_NO_MEMORY;
 }
 
@@ -287,7 +237,8 @@ static void make_dynamic(const mien_session *s, mien__layout *l) {
     for (int k = 0; k < in->out_count; k++)
       if (in->out[k]) l->last[in->out[k] - 1] = i;
   }
-  hold(s, l);
+  for (uint32_t i = 0; i < p->output_count; i++) l->last[p->outputs[i].value - 1] = p->instruction_count;
+  for (size_t i = 0; i < s->kept_count; i++) l->last[s->kept[i].value - 1] = p->instruction_count;
 }
 
 static mien_status layout_build(mien_session *s, mien__layout *l, mien_error *error) {
@@ -298,10 +249,7 @@ static mien_status layout_build(mien_session *s, mien__layout *l, mien_error *er
     make_dynamic(s, l);
     return MIEN_OK;
   }
-  place_values(&s->plan->program, l);
-  hold(s, l);
-  share_in_place(&s->plan->program, l);
-  MIEN_TRY(plan_memory(&s->plan->program, l, error));
+  MIEN_TRY(plan_memory(s, l, error));
   return prepare_nodes(s, l);
 }
 

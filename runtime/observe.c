@@ -95,7 +95,7 @@ mien_status mien_session_places(const mien_session *s, mien_place *places, size_
   size_t room = *count, found = 0;
   for (uint32_t i = 0; l && !l->dynamic && i < p->instruction_count; i++) {
     const mien_node *n = &l->nodes[i];
-    for (int k = 0; !l->skip[i] && k < n->out_count; k++) {
+    for (int k = 0; !l->settled[i] && k < n->out_count; k++) {
       if (!n->out[k]) continue;
       uint32_t v = (uint32_t)(n->out[k] - l->values);
       const mien_tensor *t = &l->values[v].tensor;
@@ -106,7 +106,7 @@ mien_status mien_session_places(const mien_session *s, mien_place *places, size_
                                      .type = t->type,
                                      .bytes = t->bytes,
                                      .offset = l->offset[v],
-                                     .first = i,
+                                     .first = l->first[v],
                                      .last = l->last[v]};
       }
       found++;

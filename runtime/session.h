@@ -1,5 +1,5 @@
 /* runtime/session.h -- what the files of a session share: session.c (life, binding), layout.c (everything that follows from the
-** sizes of the inputs), execute.c (one run). */
+** sizes of the inputs), layout_share.c (who shares bytes), execute.c (one run). */
 #ifndef MIEN_SESSION_H
 #define MIEN_SESSION_H
 
@@ -24,13 +24,17 @@ typedef struct mien__layout {
   mien__value *values; /* by id - 1; then those of outputs that operators must have and nobody reads */
   uint32_t value_count;
   mien_node *nodes; /* by instruction */
+  bool *settled;    /* by instruction: computes only what is known */
   bool *skip;       /* by instruction: nothing to run */
   uint32_t *root;   /* by value: index of the value that owns its bytes */
+  size_t *at;       /* by value: where in its root's bytes it begins */
   uint8_t *home;    /* by root */
   uint32_t *input;  /* by root with HOME_INPUT: which input */
   size_t *offset;   /* by root with HOME_ARENA */
   void **where;     /* by root: in the run under way */
+  uint32_t *first;  /* by root: the first instruction that writes to it */
   uint32_t *last;   /* by root: the last instruction that needs it */
+  bool shared;      /* blocks or joined values share bytes */
   bool dynamic;     /* sizes depend on data: every run infers, prepares and allocates as it goes */
   size_t arena_bytes, live_bytes, scratch_bytes;
 } mien__layout;
@@ -85,6 +89,10 @@ mien_status mien__layout_node(const mien_plan *plan, mien__layout *layout, uint3
                               mien_node *node, mien__value **operands);
 /* Gives status; when it is a failure that said nothing, says at least where. */
 mien_status mien__layout_failed(mien__layout *layout, const mien_node *node, mien_status status);
+
+/* layout_share.c: fills root, at, home, input, first, last, skip, shared. */
+enum { MIEN__SHARE_BLOCKS = 1, MIEN__SHARE_JOINS = 2 };
+void mien__layout_share(const mien_session *session, mien__layout *layout, uint32_t sharing);
 
 /* execute.c */
 mien_status mien__execute_reserve(mien_session *session, size_t arena_bytes, mien_error *error);

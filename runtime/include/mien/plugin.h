@@ -258,6 +258,11 @@ typedef struct mien_host {
   ** first run and on any thread: the node's state must say then what it says at the end of prepare. For large constants. */
   mien_status (*packed_later)(mien_node *n, int in, const char *kind, size_t bytes,
                               mien_status (*fill)(mien_node *n, void *memory), const void **memory);
+
+  /* Infer, after set_type: output `out` is consecutive elements of input `in`, from element `first` on (a cut); with `joins`
+  ** input `in` is consecutive elements of output `out`. The host may let them share memory: it then does not run a node all of
+  ** whose outputs are cuts, or all of whose inputs lie where they are joined. An input that does is not to be copied onto itself. */
+  mien_status (*block)(mien_node *n, int out, int in, int64_t first, bool joins);
 } mien_host;
 
 /* The first member of every node is its host; the rest is the host's own. */
@@ -314,6 +319,10 @@ MIEN_CHECKED static inline mien_status mien_packed_later(mien_node *n, int in, c
                                                          mien_status (*fill)(mien_node *n, void *memory),
                                                          const void **memory) {
   return mien_host_of(n)->packed_later(n, in, kind, bytes, fill, memory);
+}
+MIEN_CHECKED static inline mien_status mien_block(mien_node *n, int out, int in, int64_t first, bool joins) {
+  const mien_host *h = mien_host_of(n);
+  return h->size > offsetof(mien_host, block) ? h->block(n, out, in, first, joins) : MIEN_OK;
 }
 static inline int mien_threads(const mien_node *n) { return mien_host_of(n)->threads(n); }
 MIEN_CHECKED static inline mien_status mien_parallel(mien_node *n, int64_t count, double cost, mien_task_fn *fn,
