@@ -20,10 +20,42 @@ static mien_status pool_prepare(mien_node *n) {
   return pool_set(n, s, mien_attr_i(n, "channels_last") != 0, FUSED_POOL);
 }
 
+enum { POOL_TAPS = 32 };
+
+/* Maxima of pixels whose channels lie together. A window of more taps goes on from what it has. */
+static void pool_max_pixels(const mien_math *math, const pool_state *s, const float *x0, float *y, int64_t begin,
+                            int64_t end) {
+  const int64_t channels = s->channels, size = s->in[0] * s->in[1] * s->in[2];
+  const float *taps[POOL_TAPS];
+  for (int64_t i = begin; i < end; i++) {
+    pool_row r = pool_row_at(s, i);
+    const float *x = x0 + r.plane * size * channels;
+    float *to = y + i * s->out[2] * channels;
+    for (int64_t o = 0; o < s->out[2]; o++, to += channels) {
+      int64_t count = 0;
+      r.span[2] = pool_clip(s, 2, o);
+      POOL_EACH(
+          s, &r, if (count == POOL_TAPS) {
+            math->largest(count, taps, channels, to);
+            taps[0] = to;
+            count = 1;
+          } taps[count++] = x + at * channels;)
+      math->largest(count, taps, channels, to);
+    }
+  }
+}
+
 static mien_status pool_run(mien_node *n, int64_t begin, int64_t end) {
+  const pool_state *s = mien_state(n);
   bool average = strcmp(mien_attr_s(n, "kind"), "average") == 0;
-  (average ? pool_average_rows_F32 : pool_max_rows_F32)(mien_state(n), mien_in(n, 0)->data, mien_out(n, 0)->data, begin,
-                                                        end);
+  const float *x = mien_in(n, 0)->data;
+  float *y = mien_out(n, 0)->data;
+  if (average)
+    pool_average_rows_F32(s, x, y, begin, end);
+  else if (s->channels > 1)
+    pool_max_pixels(mien_math_of(n), s, x, y, begin, end);
+  else
+    pool_max_rows_F32(s, x, y, begin, end);
   return MIEN_OK;
 }
 

@@ -30,6 +30,18 @@ void MIEN_K(mien__activate)(mien_activation act, float alpha, float beta, const 
 EACH(mien__exp, v_exp)
 EACH(mien__erf, v_erf)
 
+void MIEN_K(mien__largest)(int64_t count, const float *const *rows, int64_t length, float *y) {
+  for (int64_t j = 0; j < length; j += VL) {
+    const int64_t wide = min_i64(VL, length - j);
+    vf top = vf_set(-INFINITY);
+    if (wide == VL)
+      for (int64_t t = 0; t < count; t++) top = vf_max(top, vf_load(rows[t] + j));
+    else
+      for (int64_t t = 0; t < count; t++) top = vf_max(top, vf_load_n(rows[t] + j, wide));
+    vf_store_n(y + j, top, wide);
+  }
+}
+
 /* Two accumulators, so that additions overlap; the same for every call of one length. */
 void MIEN_K(mien__softmax)(const float *x, float *y, int64_t count) {
   vf largest = vf_set(-INFINITY);

@@ -35,6 +35,7 @@ void MIEN_K(mien__attention)(const mien_attention *a, int64_t begin, int64_t end
 void MIEN_K(mien__activate)(mien_activation act, float alpha, float beta, const float *x, float *y, int64_t count);
 void MIEN_K(mien__exp)(const float *x, float *y, int64_t count);
 void MIEN_K(mien__erf)(const float *x, float *y, int64_t count);
+void MIEN_K(mien__largest)(int64_t count, const float *const *rows, int64_t length, float *y);
 void MIEN_K(mien__softmax)(const float *x, float *y, int64_t count);
 void MIEN_K(mien__layer_norm)(const float *x, const float *gamma, const float *beta, float epsilon, float *y,
                               int64_t count, float *mean, float *inv_std);

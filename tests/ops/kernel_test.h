@@ -104,7 +104,9 @@ static inline void kernel_compare(const kernel_row *row, const kernel_call *c) {
   assert_non_null(want);
   row->reference(c, want);
   for (int64_t i = 0; i < count; i++)
-    if (!(fabs((double)y[i] - want[i]) <= row->absolute + row->relative * fabs(want[i])))
+    if (isnan(want[i]) ? !isnan(y[i])
+                       : !((double)y[i] == want[i] ||
+                           fabs((double)y[i] - want[i]) <= row->absolute + row->relative * fabs(want[i])))
       fail_msg("%s %s, variant %d of sizes %d %d %d %d: element %d is %.9g, expected %.9g", c->m->isa, row->name,
                c->variant, (int)c->size[0], (int)c->size[1], (int)c->size[2], (int)c->size[3], (int)i, (double)y[i],
                want[i]);

@@ -206,6 +206,30 @@ static void depthwise_line_reference(const kernel_call *c, double *want) {
     }
 }
 
+/* ---- largest: sizes rows, length; variant 1: a NaN in every third column */
+
+static void largest_counts(kernel_call *c) { c->count[0] = c->size[0] * c->size[1], c->count[KERNEL_OUT] = c->size[1]; }
+static void largest_before(const kernel_call *c) {
+  for (int64_t j = 0; c->variant && c->size[0] && j < c->size[1]; j += 3)
+    c->data[0][j % c->size[0] * c->size[1] + j] = NAN;
+}
+static void largest_run(const kernel_call *c, int64_t part, int64_t parts) {
+  int64_t begin, end;
+  const float *rows[40];
+  kernel_part(c->size[1], part, parts, &begin, &end);
+  for (int64_t i = 0; i < c->size[0]; i++) rows[i] = c->data[0] + i * c->size[1] + begin;
+  c->m->largest(c->size[0], rows, end - begin, OUT(c) + begin);
+}
+static void largest_reference(const kernel_call *c, double *want) {
+  for (int64_t j = 0; j < c->size[1]; j++) {
+    want[j] = -INFINITY;
+    for (int64_t i = 0; i < c->size[0]; i++) {
+      const double v = (double)c->data[0][i * c->size[1] + j];
+      if (v > want[j] || isnan(v)) want[j] = v;
+    }
+  }
+}
+
 /* ---- attention: sizes queries, keys, depth, value depth; two heads side by side; variant 1: with a bias */
 
 enum { HEADS = 2 };
@@ -466,6 +490,7 @@ static const kernel_row kernels[] = {
     {"gemm_pieces", {{0, 33}, {0, 67}, {0, 8}, {0, 17}}, 3 * TAILS, 6, BY(pieces), 4e-6, 2e-6, 0},
     {"depthwise", {{0, 33}, {0, 67}, {0, 16}}, TAILS, 6, BY(depthwise), 2e-6, 2e-6, 0},
     {"depthwise_line", {{0, 33}, {0, 67}, {0, 16}, {1, 3}}, TAILS, 6, BY(depthwise_line), 2e-6, 2e-6, 0},
+    {"largest", {{0, 33}, {0, 67}}, 2, 1, BY(largest), 0, 0, 0},
     {"attention", {{0, 33}, {0, 67}, {0, 35}, {0, 35}}, 2, 4, BY(attention), 2e-6, 2e-6, 0},
     {"elementwise", {{0, 67}}, FUNCTIONS, 1, BY(each), 1e-7, 1e-6, 0},
     {"softmax", {{0, 7}, {0, 67}}, 1, 1, BY(softmax), 1e-7, 1e-6, 0},

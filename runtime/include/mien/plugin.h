@@ -184,6 +184,8 @@ typedef struct mien_math {
   /* depthwise where piece t of row i begins at rows[t * stride] + i * next: pixels of one line, with their taps inside the map. */
   void (*depthwise_line)(int64_t m, int64_t next, const mien_pieces *a, const float *w, float *c, int64_t c_row,
                          const mien_epilogue *e);
+  /* y[j] = the largest of rows[0..count)[j] for j below length, a NaN where one of them is; y may be one of the rows. */
+  void (*largest)(int64_t count, const float *const *rows, int64_t length, float *y);
 } mien_math;
 
 /* Services for operators. `size` says how much of the table this host has. */
