@@ -90,11 +90,6 @@ typedef struct strided_plate {
         for (int64_t c = 0; c < p->columns; c++) to[c * ct] = from[c * cf];                               \
       return;                                                                                             \
     }                                                                                                     \
-    if (p->columns == 3) { /* a picture's colours */                                                      \
-      for (int64_t r = 0; r < p->rows; r++, from++, to += p->row_to)                                      \
-        to[0] = from[0], to[ct] = from[cf], to[2 * ct] = from[2 * cf];                                    \
-      return;                                                                                             \
-    }                                                                                                     \
     for (int64_t r0 = 0; r0 < p->rows; r0 += STRIDED_BLOCK) {                                             \
       int64_t r1 = r0 + STRIDED_BLOCK < p->rows ? r0 + STRIDED_BLOCK : p->rows;                           \
       for (int64_t c0 = 0; c0 < p->columns; c0 += STRIDED_BLOCK) {                                        \
