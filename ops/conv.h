@@ -31,7 +31,8 @@ typedef struct conv_algorithm {
   double (*cost)(const conv_problem *p, const mien_math *math);
   mien_status (*prepare)(mien_node *n, conv_state *s);
   size_t (*bytes)(const conv_problem *p, const mien_math *math);
-  mien_status (*fill)(mien_node *n, void *memory); /* packs the weights */
+  /* Packs the weights. conv_product_fill, and no function around it, where they are as they lie in panels. */
+  mien_status (*fill)(mien_node *n, void *memory);
   mien_status (*run)(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin, int64_t end);
 } conv_algorithm;
 

@@ -22,8 +22,14 @@ static mien_status winograd_prepare(mien_node *n, const char *name) {
   s->p.w_columns = w_columns;
   s->p.constant = true;
   for (size_t i = 0; i < sizeof conv_algorithms / sizeof *conv_algorithms; i++)
-    if (strcmp(conv_algorithms[i].name, name) == 0 && conv_algorithms[i].applies(&s->p))
-      return conv_prepare_as(n, s, &conv_algorithms[i]);
+    if (strcmp(conv_algorithms[i].name, name) == 0 && conv_algorithms[i].applies(&s->p)) {
+      MIEN_TRY(conv_prepare_as(n, s, &conv_algorithms[i]));
+      /* Weights that are read as they are in panels are read where they lie. */
+      const bool as_they_are = s->raw || strcmp(name, "product") == 0;
+      const bool there = s->packed == (const float *)mien_in(n, 1)->data;
+      assert_int_equal(there, as_they_are && w_columns == mien_math_of(n)->gemm_columns);
+      return MIEN_OK;
+    }
   return MIEN_INTERNAL;
 }
 #define X(name, title, size, stride, raw) \
@@ -169,6 +175,8 @@ static void winograd_cases_body(mien_env *env) {
       {3, 300, 5, {33, 31}, {0, 1, 2, 1}, NULL, false, true, 0, 0},  /* two parts of the sum; V in several groups */
       {1, 512, 33, {5, 6}, {1, 1, 1, 1}, "", false, false, 0, 0},
       {1, 20, 64, {9, 10}, {1, 1, 1, 1}, "PRelu", false, true, 0, 32},
+      {1, 20, 48, {9, 10}, {1, 1, 1, 1}, NULL, false, false, 0, 8},
+      {1, 20, 48, {9, 10}, {1, 1, 1, 1}, NULL, false, false, 0, 16},
       {2, 7, 48, {9, 6}, {1, 1, 1, 1}, NULL, false, false, 0, 24}, /* no multiple of anybody's panels */
   };
   mien_op ops[NAMES + 1];
