@@ -67,14 +67,21 @@ static inline void product_batches(product *p, const mien_type *a, const mien_ty
   }
 }
 
-/* Rows an item takes: everything, unless that leaves threads without work. */
+enum { PRODUCT_NEAR = 128 * 1024, PRODUCT_DEEP = 768 }; /* floats of A that stay in a core's cache; of a row at once */
+
+/* Rows an item takes: as many as stay near while all panels pass by, nearly equally many and for all threads; fewer where
+** that leaves threads without work. */
 static inline void product_split(mien_node *n, product *p) {
   const mien_math *math = mien_math_of(n);
+  const int64_t threads = mien_threads(n), least = 4 * math->gemm_rows;
   p->panels = product_ceil(p->n, math->gemm_columns);
   p->chunk = p->m > 0 ? p->m : 1;
-  const int64_t wanted = 4 * (int64_t)mien_threads(n), others = p->batches * p->panels;
+  const int64_t deep = p->k < 1 ? 1 : p->k < PRODUCT_DEEP ? p->k : PRODUCT_DEEP;
+  const int64_t near = PRODUCT_NEAR / deep > least ? PRODUCT_NEAR / deep : least;
+  if (p->m > near) p->chunk = product_ceil(p->m, product_ceil(product_ceil(p->m, near), threads) * threads);
+  const int64_t wanted = 4 * threads, others = p->batches * p->panels;
   if (others < wanted) {
-    const int64_t least = 4 * math->gemm_rows, share = product_ceil(p->m, product_ceil(wanted, others ? others : 1));
+    const int64_t share = product_ceil(p->m, product_ceil(wanted, others ? others : 1));
     const int64_t rows = product_ceil(share > least ? share : least, math->gemm_rows) * math->gemm_rows;
     if (rows < p->chunk) p->chunk = rows;
   }

@@ -16,11 +16,13 @@
 #define GEMM_CACHE (400 * 1024)
 /* Elements of k that one accumulator sums. */
 #define GEMM_DEPTH 256
-/* Elements of k, at most, of a part. */
-#define GEMM_BLOCK (3 * GEMM_DEPTH)
+/* Elements of k that are one part; more are cut into parts of GEMM_DEPTH. */
+#define GEMM_WHOLE (3 * GEMM_DEPTH)
 /* Floats of sums that wait for the next part. */
 #define GEMM_TILES (20 * 1024)
 #define GEMM_LINE (64 / (int64_t)sizeof(float))
+/* Rows of which a part stays near while panels pass by. */
+#define GEMM_NEAR_ROWS 160
 /* So few rows wait for B, which is fetched so many floats ahead then. */
 #define GEMM_FEW 4
 #define GEMM_NEAR 512
@@ -130,30 +132,38 @@ typedef struct gemm_part {
   int64_t piece, count, from, length, at, depth;
 } gemm_part;
 
-/* The part that begins where p says: a few whole pieces or a part of one. Depends on k alone. */
-static gemm_part gemm_part_at(const gemm_left *l, gemm_part p) {
-  p.length = min_i64(GEMM_BLOCK, l->length - p.from);
-  p.count = min_i64(1, l->count - p.piece);
-  if (p.from == 0 && p.length == l->length && l->length > 0)
-    p.count = min_i64(l->count - p.piece, max_i64(1, GEMM_BLOCK / l->length));
+/* Parts are a few whole pieces or a part of one. What they are depends on k alone. */
+static int64_t gemm_most(const gemm_left *l) { return l->count * l->length <= GEMM_WHOLE ? GEMM_WHOLE : GEMM_DEPTH; }
+static int64_t gemm_parts(const gemm_left *l) {
+  const int64_t most = gemm_most(l);
+  if (l->length == 0 || l->count == 0) return 1;
+  if (l->length > most) return l->count * ((l->length + most - 1) / most);
+  const int64_t each = most / l->length;
+  return (l->count + each - 1) / each;
+}
+static gemm_part gemm_part_of(const gemm_left *l, int64_t i) {
+  const int64_t most = gemm_most(l);
+  gemm_part p = {.count = min_i64(1, l->count), .length = l->length};
+  if (l->length > most) {
+    const int64_t of_one = (l->length + most - 1) / most;
+    p.piece = i / of_one;
+    p.from = i % of_one * most;
+    p.length = min_i64(most, l->length - p.from);
+  } else if (l->length > 0) {
+    const int64_t each = most / l->length;
+    p.piece = i * each;
+    p.count = min_i64(each, l->count - p.piece);
+  }
+  p.at = p.piece * l->length + p.from;
   p.depth = p.count * p.length;
   return p;
-}
-static gemm_part gemm_part_after(const gemm_left *l, gemm_part p) {
-  p.at += p.depth;
-  p.from += p.length;
-  if (p.from == l->length) {
-    p.from = 0;
-    p.piece += p.count;
-  }
-  return gemm_part_at(l, p);
 }
 
 /* A block of rows of one part, and room for a copy of them. */
 typedef struct gemm_rows {
   mien_pieces a;
   const float *at[GEMM_ROWS];
-  float copy[GEMM_ROWS][GEMM_BLOCK + VL];
+  float copy[GEMM_ROWS][GEMM_WHOLE + VL];
 } gemm_rows;
 
 /* Rows whose distance is a multiple of the first-level cache's span fall onto one set and push each other out. */
@@ -195,7 +205,7 @@ typedef struct gemm_work {
   float *c;
   int64_t row, column; /* strides of C */
   const mien_epilogue *e;
-  bool plain;   /* C is the sums alone, each row in one piece: they are made in place */
+  bool plain;   /* C is the sums alone, each row in one piece */
   bool clamped; /* rows in one piece and an epilogue that is done in registers */
   float low, high;
 } gemm_work;
@@ -254,7 +264,7 @@ static void gemm_split(int64_t m, int64_t parts, int64_t i, int64_t *begin, int6
   *end = *begin + base + (i < more);
 }
 
-/* One part. `tiles`: the sums of those before it, by blocks of rows and panels. */
+/* One part of some panels. Sums wait in C for the parts after it where its rows and the panel are whole, elsewhere in `tiles`. */
 static void gemm_step(const gemm_work *w, const gemm_area *g, const gemm_part *p, const gemm_ahead *next,
                       float *tiles) {
   const int64_t m = g->m1 - g->m0, blocks = (m + GEMM_ROWS - 1) / GEMM_ROWS;
@@ -271,50 +281,46 @@ static void gemm_step(const gemm_work *w, const gemm_area *g, const gemm_part *p
       const float *b = w->k ? w->packed + j * w->k + p->at * GEMM_COLUMNS : w->packed;
       const gemm_fetch f = m <= GEMM_FEW ? gemm_fetch_near(b) : gemm_fetch_at(w, next, call, blocks == 1);
       float *c = w->c + row * w->row + j * w->column;
-      const bool direct = w->plain && columns == GEMM_COLUMNS;
-      const bool ends =
-          last && !direct && w->clamped && columns % VL == 0; /* a part of a vector goes through the tile */
+      const bool in_c = w->column == 1 && columns == GEMM_COLUMNS && (w->plain || !first || !last);
+      const bool done = in_c && w->plain;
+      const bool ends = last && !done && w->clamped && columns % VL == 0; /* a part of a vector goes through the tile */
+      float *tile = in_c ? c : tiles;
+      const int64_t tile_row = in_c ? w->row : GEMM_COLUMNS;
       gemm_end tail;
       if (ends) tail = gemm_end_of(w, row, j);
-      gemm_micros[rows - 1][columns > VL](&r.a, b, &f, direct ? c : tiles, direct ? w->row : GEMM_COLUMNS, !first,
-                                          ends ? &tail : NULL);
-      if (last && !direct && !ends) MIEN_K(mien__finish)
-      (tiles, GEMM_COLUMNS, rows, columns, c, w->row, w->column, w->e, row, j);
-      if (!first || !last) tiles += rows * GEMM_COLUMNS;
+      gemm_micros[rows - 1][columns > VL](&r.a, b, &f, tile, tile_row, !first, ends ? &tail : NULL);
+      if (last && !done && !ends) MIEN_K(mien__finish)
+      (tile, tile_row, rows, columns, c, w->row, w->column, w->e, row, j);
+      if (!in_c && !(first && last)) tiles += rows * GEMM_COLUMNS;
     }
   }
 }
 
-/* All parts, one after another. */
-static void gemm_steps(const gemm_work *w, const gemm_area *g, const gemm_ahead *after, float *tiles) {
-  gemm_part p = gemm_part_at(w->l, (gemm_part){0});
-  while (p.at + p.depth < w->k) {
-    const gemm_part q = gemm_part_after(w->l, p);
-    const gemm_ahead next = {w->packed + g->n0 * w->k + q.at * GEMM_COLUMNS,
-                             (g->n1 - g->n0 + GEMM_COLUMNS - 1) / GEMM_COLUMNS, q.depth};
-    gemm_step(w, g, &p, &next, tiles);
-    p = q;
-  }
-  gemm_step(w, g, &p, after, tiles);
-}
-
-/* Rows [0, m), columns [n0, n1): n0 begins a panel. */
+/* Rows [0, m), columns [n0, n1): n0 begins a panel. One part of all panels comes before the next part, so that its rows stay near;
+** where sums wait in `tiles`, a few panels with all parts come before the next panels. */
 static void gemm_all(const gemm_work *w, int64_t m, int64_t n0, int64_t n1) {
   float tiles[GEMM_TILES];
-  const int64_t depth = gemm_part_at(w->l, (gemm_part){0}).depth, all = (n1 - n0 + GEMM_COLUMNS - 1) / GEMM_COLUMNS;
+  const int64_t parts = gemm_parts(w->l), depth = max_i64(1, gemm_part_of(w->l, 0).depth), width = GEMM_COLUMNS;
+  const int64_t all = (n1 - n0 + width - 1) / width, cache = GEMM_CACHE / (int64_t)sizeof(float);
   /* One block of rows reads B once: in the order in which it lies. */
-  const int64_t near = m <= GEMM_ROWS ? 1 : GEMM_CACHE;
-  const int64_t fit = max_i64(1, near / (max_i64(1, depth) * GEMM_COLUMNS * (int64_t)sizeof(float)));
+  const int64_t fit = m <= GEMM_ROWS ? 1 : max_i64(1, cache / (depth * width));
   const int64_t spans = (all + fit - 1) / fit, panels = (all + spans - 1) / spans;
-  const int64_t most = depth == w->k ? m : GEMM_TILES / GEMM_COLUMNS / panels, groups = (m + most - 1) / most;
-  for (int64_t j = n0; j < n1; j += panels * GEMM_COLUMNS)
-    for (int64_t i = 0; i < groups; i++) {
-      gemm_area g = {.n0 = j, .n1 = min_i64(n1, j + panels * GEMM_COLUMNS)};
+  const bool in_c = w->column == 1 && m > GEMM_ROWS;
+  const int64_t room = GEMM_TILES / width / (w->column == 1 ? 1 : panels);
+  const int64_t most = parts == 1 ? m : min_i64(GEMM_NEAR_ROWS, room), groups = (m + most - 1) / most;
+  for (int64_t i = 0; i < groups; i++)
+    for (int64_t t = 0; t < spans * parts; t++) {
+      const int64_t span = in_c ? t % spans : t / parts, j = n0 + span * panels * width;
+      const gemm_part p = gemm_part_of(w->l, in_c ? t / spans : t % parts);
+      gemm_area g = {.n0 = j, .n1 = min_i64(n1, j + panels * width)};
       gemm_split(m, groups, i, &g.m0, &g.m1);
-      const int64_t after = i + 1 < groups ? j : j + panels * GEMM_COLUMNS;
-      gemm_ahead next = {.panels = min_i64(panels, (w->n - after + GEMM_COLUMNS - 1) / GEMM_COLUMNS), .depth = depth};
-      if (after < w->n && w->k) next.b = w->packed + after * w->k;
-      gemm_steps(w, &g, &next, tiles);
+      /* What comes next, perhaps of the next rows; or what the columns after these begin with. */
+      const int64_t u = t + 1 < spans * parts ? t + 1 : 0;
+      const gemm_part q = gemm_part_of(w->l, in_c ? u / spans : u % parts);
+      const int64_t at = u == 0 && i + 1 == groups ? n1 : n0 + (in_c ? u % spans : u / parts) * panels * width;
+      gemm_ahead next = {.panels = min_i64(panels, (w->n - at + width - 1) / width), .depth = q.depth};
+      if (at < w->n && w->k) next.b = w->packed + at * w->k + q.at * width;
+      gemm_step(w, &g, &p, &next, tiles);
     }
 }
 
