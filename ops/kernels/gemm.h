@@ -5,7 +5,7 @@
 ** passes once for so many panels, and B, which comes out of memory, is fetched while the panels before it are in use.
 ** Elements of A and B are four bytes, which only the microkernel looks into: the file that includes this one (impl_gemm.c: a
 ** float, impl_gemm_bf16.c: a pair of bfloat16) defines
-**   gemm_micro(rows, vectors, a, b, f, tile, tile_row, add, end): tile[rows][tile_row] = (add ? tile : 0) + A B over `vectors`
+**   gemm_micro(rows, vectors, half, a, b, f, tile, tile_row, add, end): tile[rows][tile_row] = (add ? tile : 0) + A B over `vectors`
 **   vectors of columns; for each element of k it fetches what f says. end, if not NULL: gemm_finish in place of the last store. */
 #ifndef MIEN_OPS_KERNELS_GEMM_H
 #define MIEN_OPS_KERNELS_GEMM_H
@@ -50,8 +50,8 @@ typedef struct gemm_end {
 typedef void gemm_fn(const mien_pieces *a, const float *b, const gemm_fetch *f, float *tile, int64_t tile_row, bool add,
                      const gemm_end *end);
 
-VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, const float *b, const gemm_fetch *f,
-                    float *tile, int64_t tile_row, bool add, const gemm_end *end);
+VEC void gemm_micro(const int rows, const int vectors, const bool half, const mien_pieces *a, const float *b,
+                    const gemm_fetch *f, float *tile, int64_t tile_row, bool add, const gemm_end *end);
 /* C and the residual are far away: asked for while the sums are made. */
 VEC void gemm_expect(const int rows, const int vectors, const gemm_end *end) {
   const float *c = end->c, *r = end->residual;
@@ -104,20 +104,30 @@ VEC void gemm_prefetch(gemm_fetch *f) {
   f->next += f->step;
 }
 
-#define X(rows)                                                                                       \
-  static void gemm_##rows##_1(const mien_pieces *a, const float *b, const gemm_fetch *f, float *tile, \
-                              int64_t tile_row, bool add, const gemm_end *end) {                      \
-    gemm_micro(rows, 1, a, b, f, tile, tile_row, add, end);                                           \
-  }                                                                                                   \
-  static void gemm_##rows##_2(const mien_pieces *a, const float *b, const gemm_fetch *f, float *tile, \
-                              int64_t tile_row, bool add, const gemm_end *end) {                      \
-    gemm_micro(rows, 2, a, b, f, tile, tile_row, add, end);                                           \
+/* Vectors of columns: one, two, or two of which the second one is at most half in use. */
+enum { GEMM_ONE, GEMM_TWO, GEMM_HALF, GEMM_WIDTHS };
+#define GEMM_MICRO(name, rows, vectors, half)                                                              \
+  static void gemm_##rows##_##name(const mien_pieces *a, const float *b, const gemm_fetch *f, float *tile, \
+                                   int64_t tile_row, bool add, const gemm_end *end) {                      \
+    gemm_micro(rows, vectors, half, a, b, f, tile, tile_row, add, end);                                    \
   }
+#define X(rows) GEMM_MICRO(one, rows, 1, false) GEMM_MICRO(two, rows, 2, false)
 EACH_ROWS(X)
 #undef X
-#define X(rows) {gemm_##rows##_1, gemm_##rows##_2},
-static gemm_fn *const gemm_micros[GEMM_ROWS][2] = {EACH_ROWS(X)};
+#ifdef VF_HALF
+#define X(rows) GEMM_MICRO(half, rows, 2, true)
+EACH_ROWS(X)
 #undef X
+#define X(rows) {gemm_##rows##_one, gemm_##rows##_two, gemm_##rows##_half},
+#else
+#define X(rows) {gemm_##rows##_one, gemm_##rows##_two, gemm_##rows##_two},
+#endif
+static gemm_fn *const gemm_micros[GEMM_ROWS][GEMM_WIDTHS] = {EACH_ROWS(X)};
+#undef X
+
+static int gemm_width(int64_t columns) {
+  return columns <= VL ? GEMM_ONE : columns <= VL + VL / 2 ? GEMM_HALF : GEMM_TWO;
+}
 
 /* A product's left operand: rows of one piece `stride` apart, or as given. */
 typedef struct gemm_left {
@@ -288,7 +298,7 @@ static void gemm_step(const gemm_work *w, const gemm_area *g, const gemm_part *p
       const int64_t tile_row = in_c ? w->row : GEMM_COLUMNS;
       gemm_end tail;
       if (ends) tail = gemm_end_of(w, row, j);
-      gemm_micros[rows - 1][columns > VL](&r.a, b, &f, tile, tile_row, !first, ends ? &tail : NULL);
+      gemm_micros[rows - 1][gemm_width(columns)](&r.a, b, &f, tile, tile_row, !first, ends ? &tail : NULL);
       if (last && !done && !ends) MIEN_K(mien__finish)
       (tile, tile_row, rows, columns, c, w->row, w->column, w->e, row, j);
       if (!in_c && !(first && last)) tiles += rows * GEMM_COLUMNS;

@@ -15,8 +15,8 @@ VEC void gemm_flush(const int rows, const int vectors, vf sum[GEMM_ROWS][2], flo
 }
 
 /* Every GEMM_DEPTH elements of k the sums move into the tile: rounding errors then grow with the root of a part of k. */
-VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, const float *b, const gemm_fetch *f,
-                    float *tile, int64_t tile_row, bool add, const gemm_end *end) {
+VEC void gemm_micro(const int rows, const int vectors, const bool half, const mien_pieces *a, const float *b,
+                    const gemm_fetch *f, float *tile, int64_t tile_row, bool add, const gemm_end *end) {
   vf sum[GEMM_ROWS][2];
   MIEN_UNROLL
   for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = vf_set(0);
@@ -45,7 +45,7 @@ VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, con
         for (int i = 0; i < rows; i++) {
           const vf x = vf_set(at[i][offset]);
           sum[i][0] = vf_fma(x, b0, sum[i][0]);
-          if (vectors == 2) sum[i][1] = vf_fma(x, b1, sum[i][1]);
+          if (vectors == 2) sum[i][1] = half ? vf_fma_half(x, b1, sum[i][1]) : vf_fma(x, b1, sum[i][1]);
         }
       }
     }

@@ -81,8 +81,9 @@ VEC vf dot_set(const float *pair) {
   return vf_set(x);
 }
 
-VEC void gemm_micro(const int rows, const int vectors, const mien_pieces *a, const float *b, const gemm_fetch *f,
-                    float *tile, int64_t tile_row, bool add, const gemm_end *end) {
+VEC void gemm_micro(const int rows, const int vectors, const bool half, const mien_pieces *a, const float *b,
+                    const gemm_fetch *f, float *tile, int64_t tile_row, bool add, const gemm_end *end) {
+  (void)half;
   vf sum[GEMM_ROWS][2];
   MIEN_UNROLL
   for (int i = 0; i < rows; i++)
