@@ -14,10 +14,10 @@ from models.weights import seeded_image  # noqa: E402
 from test_poster import answer, largest, run  # noqa: E402
 
 # Largest differences of mu and logvar (standard deviation 0.9), and how many inputs of 200 may get another class: what was measured,
-# 2.4e-6, 0.0075 and 0.057 with one other class, and a third on top. Rounding to bfloat16 (8 bits) misses the aim of 0.01 and
-# no other class. It is the type: 62 products behind one another, of whose errors 4/10 come from rounding weights and 6/10 from
+# 2e-5, 0.0075 and 0.066 with one other class, and a third on top. Rounding to bfloat16 (8 bits) misses the aim of 0.01 and
+# no other class. It is the type: 61 products behind one another, of whose errors 4/10 come from rounding weights and 6/10 from
 # rounding inputs, and the aim holds only where half of the time that bfloat16 saves is given up again.
-BOUNDS = {"fp32": 1e-4, "fp16-weights": 1e-2, "bf16": 0.075}
+BOUNDS = {"fp32": 1e-4, "fp16-weights": 1e-2, "bf16": 0.085}
 OTHER_CLASSES = {"fp32": 0, "fp16-weights": 0, "bf16": 1}
 
 
