@@ -89,7 +89,8 @@ X(2)
 X(3)
 X(4)
 X(5)
-X(6) X(7) X(8)
+X(6)
+X(7) X(8)
 #undef X
 #define X(rows) {depthwise_each_##rows, depthwise_line_##rows},
     static depthwise_fn *const depthwise_by_rows[DEPTHWISE_ROWS][2] = {X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)};
