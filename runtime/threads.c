@@ -272,9 +272,11 @@ static void open_job(mien__threads *threads, job *j) {
   pthread_mutex_unlock(&threads->mutex);
 }
 
+/* Who is inside computes a piece that has begun and seldom takes longer than to fall asleep and be woken, which on virtual machines
+** costs a hundred microseconds. */
 static void close_job(mien__threads *threads) {
   atomic_fetch_and(&threads->state, ~OPEN);
-  for (int i = 0; i < SPINS / 4; i++) {
+  for (int i = 0; i < 4 * SPINS; i++) {
     if (atomic_load(&threads->state) == 0) return;
     relax();
   }

@@ -81,19 +81,14 @@ VEC void depthwise_rows(const int rows, const bool line, const depthwise_call *d
   }
 }
 
+#define EACH_DEPTHWISE(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
 #define X(rows)                                                                                                    \
   static void depthwise_each_##rows(const depthwise_call *d, int64_t row) { depthwise_rows(rows, false, d, row); } \
   static void depthwise_line_##rows(const depthwise_call *d, int64_t row) { depthwise_rows(rows, true, d, row); }
-X(1)
-X(2)
-X(3)
-X(4)
-X(5)
-X(6)
-X(7) X(8)
+EACH_DEPTHWISE(X)
 #undef X
 #define X(rows) {depthwise_each_##rows, depthwise_line_##rows},
-    static depthwise_fn *const depthwise_by_rows[DEPTHWISE_ROWS][2] = {X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)};
+static depthwise_fn *const depthwise_by_rows[DEPTHWISE_ROWS][2] = {EACH_DEPTHWISE(X)};
 #undef X
 
 static void depthwise_all(int64_t m, bool line, depthwise_call *d, const mien_epilogue *e) {
