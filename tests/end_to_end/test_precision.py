@@ -26,9 +26,6 @@ def convert(mien: Path, model: Path, precision: str) -> Path:
     summary = json.loads(run(mien, "convert", model, "-o", plan, "--json", "--verify", "1", "--precision", precision))
     assert summary["precision"] == precision
     assert json.loads(run(mien, "info", plan, "--json"))["meta"]["precision"] == precision
-    again = model.with_name("again.plan")
-    run(mien, "convert", model, "-o", again, "--verify", "1", "--precision", precision)
-    assert again.read_bytes() == plan.read_bytes()
     return plan
 
 
@@ -53,6 +50,9 @@ def compare(mien: Path, folder: Path, name: str, inputs: int) -> dict[str, Path]
 
 def test_small(tmp_path, mien, monkeypatch):
     plans = compare(mien, tmp_path, "poster_var_small", 20)
+    for precision, plan in plans.items():
+        first = plan.read_bytes()
+        assert convert(mien, tmp_path / "model.onnx", precision).read_bytes() == first
     for isa in ("portable", "avx2", "avx512"):
         monkeypatch.setenv("MIEN_ISA", isa)
         for plan in plans.values():
