@@ -12,6 +12,7 @@
 static inline void panels_pack(const mien_math *math, int64_t depth, int64_t columns, const float *w, int64_t first,
                                int64_t count, float *packed) {
   const int64_t width = math->gemm_columns;
+  if (depth == 0) return; /* W may be nowhere */
   for (int64_t j0 = 0; j0 < count; j0 += width, packed += depth * width) {
     const int64_t have = count - j0 < width ? count - j0 : width, panel = (first + j0) / columns;
     const int64_t at = (first + j0) % columns;

@@ -289,7 +289,7 @@ static void gemm_step(const gemm_work *w, const gemm_area *g, const gemm_part *p
     for (int64_t j = g->n0; j < g->n1; j += GEMM_COLUMNS, call++) {
       const int64_t columns = min_i64(GEMM_COLUMNS, g->n1 - j);
       const float *b = w->k ? w->packed + j * w->k + p->at * GEMM_COLUMNS : w->packed;
-      const gemm_fetch f = m <= GEMM_FEW ? gemm_fetch_near(b) : gemm_fetch_at(w, next, call, blocks == 1);
+      const gemm_fetch f = m <= GEMM_FEW && w->k ? gemm_fetch_near(b) : gemm_fetch_at(w, next, call, blocks == 1);
       float *c = w->c + row * w->row + j * w->column;
       const bool in_c = w->column == 1 && columns == GEMM_COLUMNS && (w->plain || !first || !last);
       const bool done = in_c && w->plain;
