@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 
 # Largest difference allowed, as a share of the reference's largest magnitude, or absolute where that is under 1.
-# EXACT is what the precision gives when nothing is approximated (bf16 has 8 bits: networks of fifty layers end near 1e-2), and what mien must keep
-# in fp32. An engine beyond it is less exact, for whatever reason, which is said beside its figures: MNN at precision high ends 4e-7 to 2e-6 (relative) from
-# double precision on convolutional networks as all others do, but 4e-4 to 1e-3 on those with attention, where others keep 1e-6 to 2e-5. Beyond SAME an engine
+# EXACT is what the precision gives when nothing is approximated (bf16 has 8 bits: networks of fifty layers end near 1e-2), and what mien must keep.
+# A peer beyond it is less exact, for whatever reason, which is said beside its figures: MNN at precision high ends 4e-7 to 2e-6 (relative) from
+# double precision on convolutional networks as all others do, but 4e-4 to 1e-3 on those with attention, where others keep 1e-6 to 2e-5. Beyond SAME a peer
 # does not compute the same network: fp32 has three times MNN's error; bf16 is not told apart better by its outputs, for seeded ViT-S/16 amplifies rounding
-# errors: all in bf16, PyTorch ends 0.21 of the largest magnitude from double precision, OpenVINO 0.17, mien 0.15 (tests/end_to_end/test_precision.py holds
-# mien closer, on networks that amplify less).
+# errors: all in bf16, PyTorch ends 0.21 of the largest magnitude from double precision, OpenVINO 0.17, and mien 0.15, which is
+# more than it may.
 EXACT = {"fp32": 1e-4, "bf16": 5e-2}
 SAME = {"fp32": 3e-3, "bf16": 2.5e-1}
 

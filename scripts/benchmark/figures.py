@@ -29,7 +29,7 @@ def engine_row(attempt: Attempt, engine: str, reference: Mapping[str, np.ndarray
         if values:
             row[key] = statistics.median(values)
     exact = [compare(record["outputs"], reference, EXACT[precision]) for record in records]
-    judged = [compare(record["outputs"], reference, SAME[precision]) for record in records] if engine != "mien" else exact
+    judged = [compare(record["outputs"], reference, SAME[precision]) for record in records] if ENGINES[engine].module else exact
     largest = max(found for found, _ in judged)
     row["difference"] = largest if math.isfinite(largest) else None
     row["wrong"] = sorted({line for _, lines in judged for line in lines})
