@@ -27,11 +27,11 @@ VEC void depthwise_sums(const int rows, const bool line, const float *const *pie
   MIEN_UNROLL
   for (int i = 0; i < rows; i++) sum[i] = vf_set(0);
   for (int64_t t = 0; t < taps; t++, piece += stride, w += length) {
-    const vf weight = count == VL ? vf_load(w) : vf_load_n(w, count);
+    const vf weight = vf_load_count(w, count);
     MIEN_UNROLL
     for (int i = 0; i < rows; i++) {
       const float *x = line ? piece[0] + first + i * next + j : piece[i] + j;
-      sum[i] = vf_fma(count == VL ? vf_load(x) : vf_load_n(x, count), weight, sum[i]);
+      sum[i] = vf_fma(vf_load_count(x, count), weight, sum[i]);
     }
   }
 }
@@ -39,7 +39,7 @@ VEC void depthwise_sums(const int rows, const bool line, const float *const *pie
 VEC void depthwise_clamp(const int rows, const float *bias, vf low, vf high, int64_t count, const vf *sum, float *c,
                          int64_t c_row) {
   vf b = vf_set(0);
-  if (bias) b = count == VL ? vf_load(bias) : vf_load_n(bias, count);
+  if (bias) b = vf_load_count(bias, count);
   MIEN_UNROLL
   for (int i = 0; i < rows; i++) {
     vf x = sum[i];

@@ -154,7 +154,7 @@ VEC void winograd_input_vector(const int size, const int stride, const float *co
     MIEN_UNROLL
     for (int i = 0; i < n; i++) {
       const float *x = pixels[i * n + j] + at;
-      line[i] = count == VL ? vf_load(x) : vf_load_n(x, count);
+      line[i] = vf_load_count(x, count);
     }
     winograd_input_line(size, stride, line, y);
     MIEN_UNROLL
@@ -332,8 +332,8 @@ VEC void winograd_weight_block(const int size, const int stride, int64_t depth, 
   }
 }
 
-/* What to fetch while matrix `matrix` of so many is used: the `lines` of the next block's weights, 9 runs `step` floats apart,
-** come in halves spread over the matrices. NULL: nothing. */
+/* What to fetch while matrix `matrix` of so many is used: the next block's weights, 9 runs `step` floats apart, come in halves
+** spread over the matrices (of 16, two halves are left out). NULL: nothing. */
 static const float *winograd_fetch(const float *w, int64_t step, int64_t depth, int matrix, int matrices) {
   const int part = matrix * 18 / matrices;
   if (matrix > 0 && (matrix - 1) * 18 / matrices == part) return NULL;

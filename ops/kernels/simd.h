@@ -315,6 +315,9 @@ VEC void vf_transpose(const float *from, int64_t from_row, float *to, int64_t to
 #endif
 }
 
+/* The first `count` of a vector, the others 0; where it is known to be whole, at no cost. */
+VEC vf vf_load_count(const float *p, int64_t count) { return count == VL ? vf_load(p) : vf_load_n(p, count); }
+
 VEC int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
 VEC int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
 
