@@ -31,9 +31,9 @@ typedef struct conv_algorithm {
   double (*cost)(const conv_problem *p, const mien_math *math);
   mien_status (*prepare)(mien_node *n, conv_state *s);
   size_t (*bytes)(const conv_problem *p, const mien_math *math);
-  /* Packs the weights. conv_product_fill, and no function around it, where they are as they lie in panels. */
-  mien_status (*fill)(mien_node *n, void *memory);
+  mien_status (*fill)(mien_node *n, void *memory); /* packs the weights */
   mien_status (*run)(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin, int64_t end);
+  bool in_panels; /* packed weights are as panels of gemm_columns lie: such are not packed again */
 } conv_algorithm;
 
 struct conv_state {
@@ -398,6 +398,20 @@ static inline double conv_product_cost(const conv_problem *p, const mien_math *m
   return conv_pieces_cost(p, p->channels_last ? p->taps : 1, math);
 }
 
+/* Cuts units of `span` rows into chunks of nearly as many rows each, so many that what is gathered of them, row_bytes a row, leaves
+** room in a second-level cache, and fewer where that leaves threads without work. */
+static inline void conv_cut(mien_node *n, conv_state *s, int64_t cache, int64_t row_bytes) {
+  const mien_math *math = mien_math_of(n);
+  int64_t rows = conv_min(32 * math->gemm_rows, cache / (row_bytes > 0 ? row_bytes : 1));
+  const int64_t others = s->units * s->p.group * s->panels, wanted = 4 * (int64_t)mien_threads(n);
+  if (others < wanted) rows = conv_min(rows, conv_ceil(s->span, conv_ceil(wanted, others > 0 ? others : 1)));
+  rows = rows < math->gemm_rows ? math->gemm_rows : rows / math->gemm_rows * math->gemm_rows;
+  if (s->span > rows) rows = conv_ceil(s->span, conv_ceil(s->span, rows));
+  s->chunk = rows < s->span ? rows : s->span;
+  if (s->chunk < 1) s->chunk = 1;
+  s->chunks = conv_ceil(s->span, s->chunk);
+}
+
 /* `together`: taps a piece. */
 static inline mien_status conv_pieces_prepare(mien_node *n, conv_state *s, int64_t together) {
   const conv_problem *p = &s->p;
@@ -407,17 +421,10 @@ static inline mien_status conv_pieces_prepare(mien_node *n, conv_state *s, int64
   s->units = last ? 1 : p->images;
   s->span = last ? p->images * p->out_pixels : p->out_pixels;
   s->panels = conv_ceil(p->out_each, math->gemm_columns);
-  /* As many rows as the gathered block or the table of pointers leaves room for in a second-level cache. */
-  const bool pointers = last && together == 1;
-  const int64_t row_bytes = pointers ? p->taps * (int64_t)sizeof(float *) : p->depth * (int64_t)sizeof(float);
-  int64_t rows = conv_min(32 * math->gemm_rows, (pointers ? 64 : 256) * 1024 / (row_bytes > 0 ? row_bytes : 1));
-  const int64_t others = s->units * p->group * s->panels, wanted = 4 * (int64_t)mien_threads(n);
-  if (others < wanted) rows = conv_min(rows, conv_ceil(s->span, conv_ceil(wanted, others > 0 ? others : 1)));
-  rows = rows < math->gemm_rows ? math->gemm_rows : rows / math->gemm_rows * math->gemm_rows;
-  if (s->span > rows) rows = conv_ceil(s->span, conv_ceil(s->span, rows)); /* chunks of nearly as many rows each */
-  s->chunk = rows < s->span ? rows : s->span;
-  if (s->chunk < 1) s->chunk = 1;
-  s->chunks = conv_ceil(s->span, s->chunk);
+  if (last && together == 1)
+    conv_cut(n, s, 64 * 1024, p->taps * (int64_t)sizeof(float *));
+  else
+    conv_cut(n, s, 256 * 1024, p->depth * (int64_t)sizeof(float));
   MIEN_TRY(conv_scratch(n, s, last));
   const double flops = 2.0 * (double)p->depth * (double)math->gemm_columns * (double)s->chunk;
   mien_work(n, s->units * s->chunks * p->group * s->panels, flops / 60 + 100);
@@ -541,19 +548,19 @@ static inline mien_status conv_pointwise_run(mien_node *n, const conv_state *s, 
 
 static const conv_algorithm conv_algorithms[] = {
     {"product", NULL, conv_any, conv_product_cost, conv_product_prepare, conv_product_bytes, conv_product_fill,
-     conv_product_run},
+     conv_product_run, true},
     {"product", NULL, conv_lines_applies, conv_lines_cost, conv_lines_prepare, conv_product_bytes, conv_product_fill,
-     conv_product_run},
+     conv_product_run, true},
     {"product", NULL, conv_pointwise_applies, conv_pointwise_cost, conv_product_prepare, conv_product_bytes,
-     conv_product_fill, conv_pointwise_run},
+     conv_product_fill, conv_pointwise_run, true},
     {"depthwise", "depthwise", conv_depthwise_applies, conv_depthwise_cost, conv_depthwise_prepare,
-     conv_depthwise_bytes, conv_depthwise_fill, conv_depthwise_run},
+     conv_depthwise_bytes, conv_depthwise_fill, conv_depthwise_run, false},
     CONV_WINOGRADS(CONV_WINOGRAD_ROW)};
 
 /* For W of bfloat16. */
 static const conv_algorithm conv_bf16 = {
-    "bf16",          "gemm bf16",    conv_any,     conv_product_cost, conv_bf16_prepare,
-    conv_bf16_bytes, conv_bf16_fill, conv_bf16_run};
+    "bf16",         "gemm bf16",   conv_any, conv_product_cost, conv_bf16_prepare, conv_bf16_bytes,
+    conv_bf16_fill, conv_bf16_run, false};
 
 static inline const conv_algorithm *conv_choose(const conv_problem *p, const mien_math *math) {
   const conv_algorithm *chosen = NULL;
@@ -576,8 +583,7 @@ static inline mien_status conv_prepare_as(mien_node *n, conv_state *s, const con
   const size_t bytes = algorithm->bytes(p, mien_math_of(n));
   if (bytes == SIZE_MAX) return mien_fail(n, MIEN_LIMIT, "the weights are too large to pack");
   s->packed_each = bytes / (size_t)p->group / sizeof(float);
-  if (p->constant && bytes > 0 && algorithm->fill == conv_product_fill &&
-      p->w_columns == mien_math_of(n)->gemm_columns) {
+  if (p->constant && bytes > 0 && algorithm->in_panels && p->w_columns == mien_math_of(n)->gemm_columns) {
     s->packed = mien_in(n, 1)->data;
   } else if (p->constant && bytes > 0) {
     const void *packed;

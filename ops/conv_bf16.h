@@ -21,9 +21,8 @@ static inline conv_problem conv_bf16_pairs(const conv_problem *p) {
 }
 
 static inline size_t conv_bf16_bytes(const conv_problem *p, const mien_math *math) {
-  const size_t each = math->gemm_pack_bytes(p->taps * conv_ceil(p->in_each, 2), p->out_each);
-  size_t bytes;
-  return each == SIZE_MAX || __builtin_mul_overflow(each, (size_t)p->group, &bytes) ? SIZE_MAX : bytes;
+  const conv_problem q = conv_bf16_pairs(p);
+  return conv_product_bytes(&q, math);
 }
 
 /* Panel by panel [taps][pairs][columns][2]. */
@@ -45,7 +44,6 @@ static inline mien_status conv_bf16_fill(mien_node *n, void *memory) {
 static inline mien_status conv_bf16_prepare(mien_node *n, conv_state *s) {
   const conv_problem *p = &s->p, q = conv_bf16_pairs(p);
   const mien_math *math = mien_math_of(n);
-  const int64_t wanted = 4 * (int64_t)mien_threads(n), pointers = p->taps * (int64_t)sizeof(float *);
   int64_t image_bytes;
   if (__builtin_mul_overflow(p->in_pixels, q.in_channels * (int64_t)sizeof(float), &image_bytes))
     return mien_fail(n, MIEN_LIMIT, "the map is too large");
@@ -54,13 +52,7 @@ static inline mien_status conv_bf16_prepare(mien_node *n, conv_state *s) {
   s->chunks_once = s->chunks_once < 1 ? 1 : conv_min(s->chunks_once, p->images > 0 ? p->images : 1);
   s->span = s->chunks_once * p->out_pixels;
   s->panels = conv_ceil(p->out_each, math->gemm_columns);
-  int64_t rows = conv_min(32 * math->gemm_rows, 64 * 1024 / pointers);
-  const int64_t others = p->group * s->panels;
-  if (others < wanted) rows = conv_min(rows, conv_ceil(s->span, conv_ceil(wanted, others > 0 ? others : 1)));
-  rows = conv_ceil(rows, math->gemm_rows) * math->gemm_rows;
-  s->chunk = rows < s->span ? rows : s->span;
-  if (s->chunk < 1) s->chunk = 1;
-  s->chunks = conv_ceil(s->span, s->chunk);
+  conv_cut(n, s, 64 * 1024, p->taps * (int64_t)sizeof(float *));
   size_t total = 0;
   bool fits = conv_room(&total, &s->pads_at, q.in_channels, 1, sizeof(float));
   fits = fits && conv_room(&total, &s->offsets_at, p->taps, 1, sizeof(int64_t));

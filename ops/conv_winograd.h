@@ -377,7 +377,7 @@ static inline mien_status conv_winograd_run(mien_node *n, const conv_state *s, c
     return (raw) ? conv_product_bytes(p, math) : conv_winograd_bytes(p, size, math);       \
   }                                                                                        \
   static inline mien_status conv_##name##_fill(mien_node *n, void *memory) {               \
-    return conv_winograd_fill(n, size, memory);                                            \
+    return (raw) ? conv_product_fill(n, memory) : conv_winograd_fill(n, size, memory);     \
   }                                                                                        \
   static inline mien_status conv_##name##_prepare(mien_node *n, conv_state *s) {           \
     return conv_winograd_prepare(n, s, size, raw);                                         \
@@ -392,7 +392,8 @@ CONV_WINOGRADS(X)
    conv_##name##_cost,                                    \
    conv_##name##_prepare,                                 \
    conv_##name##_bytes,                                   \
-   (raw) ? conv_product_fill : conv_##name##_fill,        \
-   conv_winograd_run},
+   conv_##name##_fill,                                    \
+   conv_winograd_run,                                     \
+   raw},
 
 #endif
