@@ -163,14 +163,15 @@ static void depthwise_run(const kernel_call *c, int64_t part, int64_t parts) {
   if (tail && e.residual) e.residual += begin * channels;
   c->m->depthwise(end - begin, &a, c->data[1], OUT(c) + begin * channels, channels, tail);
 }
+/* Of both kernels: from row to row is 1 where no size says so. */
 static void depthwise_reference(const kernel_call *c, double *want) {
-  SIZES(c, rows, channels, taps, none);
-  UNUSED(none);
+  SIZES(c, rows, channels, taps, next);
+  const int64_t step = next ? next : 1;
   for (int64_t i = 0; i < rows; i++)
     for (int64_t j = 0; j < channels; j++) {
       double sum = 0;
       for (int64_t t = 0; t < taps; t++)
-        sum += (double)c->data[0][(i + t) * channels + j] * (double)c->data[1][t * channels + j];
+        sum += (double)c->data[0][(i * step + t) * channels + j] * (double)c->data[1][t * channels + j];
       want[i * channels + j] = tail_finish(c, 2, sum, j, i * channels + j);
     }
 }
@@ -195,17 +196,6 @@ static void depthwise_line_run(const kernel_call *c, int64_t part, int64_t parts
   if (tail && e.residual) e.residual += begin * channels;
   c->m->depthwise_line(end - begin, next * channels, &a, c->data[1], OUT(c) + begin * channels, channels, tail);
 }
-static void depthwise_line_reference(const kernel_call *c, double *want) {
-  SIZES(c, rows, channels, taps, next);
-  for (int64_t i = 0; i < rows; i++)
-    for (int64_t j = 0; j < channels; j++) {
-      double sum = 0;
-      for (int64_t t = 0; t < taps; t++)
-        sum += (double)c->data[0][(i * next + t) * channels + j] * (double)c->data[1][t * channels + j];
-      want[i * channels + j] = tail_finish(c, 2, sum, j, i * channels + j);
-    }
-}
-
 /* ---- largest: sizes rows, length; variant 1: a NaN in every third column */
 
 static void largest_counts(kernel_call *c) { c->count[0] = c->size[0] * c->size[1], c->count[KERNEL_OUT] = c->size[1]; }
@@ -474,6 +464,7 @@ static void winograd_reference(const kernel_call *c, double *want) {
 
 #define depthwise_before NULL
 #define depthwise_line_before NULL
+#define depthwise_line_reference depthwise_reference
 #define attention_before NULL
 #define each_before NULL
 #define softmax_before NULL
