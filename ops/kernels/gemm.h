@@ -31,10 +31,13 @@
 #define MIEN_FORGET_MEMORY __asm__ volatile("" ::: "memory")
 #define MIEN_FORGET(x) __asm__ volatile("" : "+r"(x))
 
-/* For each element of k a line, `step` floats further each time, and another one so many floats from it. */
+/* What is asked for at each element of k: a line of B, `step` floats further each time, and another one so many floats from it;
+** and a line of A, of each row in turn. */
 typedef struct gemm_fetch {
-  const float *next;   /* NULL: nothing */
-  int64_t step, other; /* other 0: one line alone */
+  const float *next;        /* NULL: nothing */
+  int64_t step, other;      /* other 0: one line alone */
+  const float *const *rows; /* elements [at, end) of `count` of them */
+  int64_t count, row, at, end;
 } gemm_fetch;
 
 /* An epilogue that is done in registers: bias, residual, and an activation that clamps. */
@@ -52,19 +55,24 @@ typedef void gemm_fn(const mien_pieces *a, const float *b, const gemm_fetch *f, 
 
 VEC void gemm_micro(const int rows, const int vectors, const bool half, const mien_pieces *a, const float *b,
                     const gemm_fetch *f, float *tile, int64_t tile_row, bool add, const gemm_end *end);
-/* C and the residual are far away: asked for while the sums are made. */
-VEC void gemm_expect(const int rows, const int vectors, const gemm_end *end) {
-  const float *c = end->c, *r = end->residual;
-  const int64_t row = end->row, residual_row = end->residual_row;
-  MIEN_UNROLL
-  for (int i = 0; i < rows; i++, c += row) {
-    MIEN_FORGET(c);
-    MIEN_FORGET(r);
-    for (int v = 0; v < vectors; v++) __builtin_prefetch(c + v * VL, 1, 3);
-    if (!r) continue;
-    for (int v = 0; v < vectors; v++) __builtin_prefetch(r + v * VL, 0, 3);
-    r += residual_row;
-  }
+/* C and the residual are far away: a row of each is asked for at each of the first elements of k. All at once would keep the
+** first-level cache from what the sums need. */
+typedef struct gemm_far {
+  const float *c, *residual;
+  int64_t rows; /* that are left */
+} gemm_far;
+
+VEC gemm_far gemm_far_of(const int rows, const gemm_end *end) {
+  return end ? (gemm_far){.c = end->c, .residual = end->residual, .rows = rows} : (gemm_far){0};
+}
+VEC void gemm_expect(const int vectors, gemm_far *far, const gemm_end *end) {
+  if (far->rows == 0) return;
+  far->rows--;
+  for (int v = 0; v < vectors; v++) __builtin_prefetch(far->c + v * VL, 1, 3);
+  far->c += end->row;
+  if (!far->residual) return;
+  for (int v = 0; v < vectors; v++) __builtin_prefetch(far->residual + v * VL, 0, 3);
+  far->residual += end->residual_row;
 }
 
 VEC vf gemm_clamp(vf x, vf low, vf high) { return vf_min2(high, vf_max2(low, x)); }
@@ -98,6 +106,13 @@ VEC void gemm_finish(const int rows, const int vectors, vf sum[GEMM_ROWS][2], co
 }
 
 VEC void gemm_prefetch(gemm_fetch *f) {
+  if (f->at < f->end) {
+    __builtin_prefetch(f->rows[f->row] + f->at, 0, 3);
+    if (++f->row == f->count) {
+      f->row = 0;
+      f->at += GEMM_LINE;
+    }
+  }
   if (!f->next) return;
   vf_prefetch(f->next);
   if (f->other) vf_prefetch(f->next + f->other);
@@ -192,19 +207,25 @@ static void gemm_rows_copy(gemm_rows *r, int64_t rows) {
   r->a = (mien_pieces){.rows = r->at, .stride = 0, .count = 1, .length = a.count * a.length, .step = 1};
 }
 
-static void gemm_rows_make(gemm_rows *r, const gemm_left *l, const gemm_part *p, int64_t row, int64_t rows) {
-  r->a = (mien_pieces){.rows = r->at, .stride = rows, .count = p->count, .length = p->length, .step = 1};
+/* As they lie; `at` has room for their pointers. */
+static mien_pieces gemm_rows_find(const float **at, const gemm_left *l, const gemm_part *p, int64_t row, int64_t rows) {
+  mien_pieces a = {.rows = at, .stride = rows, .count = p->count, .length = p->length, .step = 1};
   if (!l->pieces) {
-    for (int64_t i = 0; i < rows; i++) r->at[i] = p->length ? l->a + (row + i) * l->stride + p->from : l->a;
-  } else {
-    r->a.rows = l->pieces->rows + p->piece * l->pieces->stride + row;
-    r->a.stride = l->pieces->stride;
-    r->a.step = l->pieces->step;
-    if (p->from > 0) { /* of one piece */
-      for (int64_t i = 0; i < rows; i++) r->at[i] = r->a.rows[i] + p->from * r->a.step;
-      r->a.rows = r->at;
-    }
+    for (int64_t i = 0; i < rows; i++) at[i] = p->length ? l->a + (row + i) * l->stride + p->from : l->a;
+    return a;
   }
+  a.rows = l->pieces->rows + p->piece * l->pieces->stride + row;
+  a.stride = l->pieces->stride;
+  a.step = l->pieces->step;
+  if (p->from > 0) { /* of one piece */
+    for (int64_t i = 0; i < rows; i++) at[i] = a.rows[i] + p->from * a.step;
+    a.rows = at;
+  }
+  return a;
+}
+
+static void gemm_rows_make(gemm_rows *r, const gemm_left *l, const gemm_part *p, int64_t row, int64_t rows) {
+  r->a = gemm_rows_find(r->at, l, p, row, rows);
   if (gemm_rows_collide(&r->a, rows)) gemm_rows_copy(r, rows);
 }
 
@@ -256,15 +277,28 @@ typedef struct gemm_ahead {
   int64_t panels, depth;
 } gemm_ahead;
 
-static gemm_fetch gemm_fetch_at(const gemm_work *w, const gemm_ahead *next, int64_t call, bool all) {
+static void gemm_fetch_ahead(gemm_fetch *f, const gemm_work *w, const gemm_ahead *next, int64_t call, bool all) {
   const int64_t lines = !all && GEMM_COLUMNS > GEMM_LINE ? GEMM_COLUMNS / GEMM_LINE : 1, line = next->depth * GEMM_LINE;
-  if (!next->b || call >= lines * next->panels) return (gemm_fetch){0};
-  return (gemm_fetch){.next = next->b + call / lines * w->k * GEMM_COLUMNS + call % lines * line,
-                      .step = GEMM_LINE,
-                      .other = all && GEMM_COLUMNS > GEMM_LINE ? line : 0};
+  if (!next->b || call >= lines * next->panels) return;
+  f->next = next->b + call / lines * w->k * GEMM_COLUMNS + call % lines * line;
+  f->step = GEMM_LINE;
+  f->other = all && GEMM_COLUMNS > GEMM_LINE ? line : 0;
 }
-static gemm_fetch gemm_fetch_near(const float *b) {
-  return (gemm_fetch){.next = b + GEMM_NEAR, .step = GEMM_COLUMNS, .other = GEMM_COLUMNS > GEMM_LINE ? GEMM_LINE : 0};
+/* A panel's elements of k as they are used, from b on. */
+static void gemm_fetch_all(gemm_fetch *f, const float *b) {
+  f->next = b;
+  f->step = GEMM_COLUMNS;
+  f->other = GEMM_COLUMNS > GEMM_LINE ? GEMM_LINE : 0;
+}
+
+/* Of the block of rows that comes next, which is in one piece, the share of panel `i` of `panels`. */
+static void gemm_fetch_rows(gemm_fetch *f, const mien_pieces *a, int64_t rows, int64_t i, int64_t panels) {
+  if (a->count != 1 || a->step != 1) return;
+  const int64_t lines = (a->length + GEMM_LINE - 1) / GEMM_LINE;
+  f->rows = a->rows;
+  f->count = rows;
+  f->at = lines * i / panels * GEMM_LINE;
+  f->end = lines * (i + 1) / panels * GEMM_LINE;
 }
 
 /* [*begin, *end) of part i of m in `parts` nearly equal ones. */
@@ -274,22 +308,38 @@ static void gemm_split(int64_t m, int64_t parts, int64_t i, int64_t *begin, int6
   *end = *begin + base + (i < more);
 }
 
-/* One part of some panels. Sums wait in C for the parts after it where its rows and the panel are whole, elsewhere in `tiles`. */
-static void gemm_step(const gemm_work *w, const gemm_area *g, const gemm_part *p, const gemm_ahead *next,
-                      float *tiles) {
+/* One part of some panels. Sums wait in C for the parts after it where its rows and the panel are whole, elsewhere in `tiles`.
+** cold: nobody has fetched the panels, so the first block of rows fetches the next one each time. fresh: nor the rows. */
+static void gemm_step(const gemm_work *w, const gemm_area *g, const gemm_part *p, const gemm_ahead *next, bool cold,
+                      bool fresh, float *tiles) {
   const int64_t m = g->m1 - g->m0, blocks = (m + GEMM_ROWS - 1) / GEMM_ROWS;
+  const int64_t panels = (g->n1 - g->n0 + GEMM_COLUMNS - 1) / GEMM_COLUMNS;
   const bool first = p->at == 0, last = p->at + p->depth == w->k;
-  int64_t call = 0;
+  const int64_t own = cold && blocks > 1 ? panels - 1 : 0;
   gemm_rows r;
   for (int64_t i = 0; i < blocks; i++) {
-    int64_t begin, end;
+    int64_t begin, end, after = 0;
     gemm_split(m, blocks, i, &begin, &end);
     const int64_t rows = end - begin, row = g->m0 + begin;
     gemm_rows_make(&r, w->l, p, row, rows);
-    for (int64_t j = g->n0; j < g->n1; j += GEMM_COLUMNS, call++) {
-      const int64_t columns = min_i64(GEMM_COLUMNS, g->n1 - j);
+    const float *at[GEMM_ROWS];
+    mien_pieces a = {0};
+    if (fresh && i + 1 < blocks) {
+      gemm_split(m, blocks, i + 1, &begin, &end);
+      after = end - begin;
+      a = gemm_rows_find(at, w->l, p, g->m0 + begin, after);
+    }
+    for (int64_t t = 0; t < panels; t++) {
+      const int64_t j = g->n0 + t * GEMM_COLUMNS, columns = min_i64(GEMM_COLUMNS, g->n1 - j), call = i * panels + t;
       const float *b = w->k ? w->packed + j * w->k + p->at * GEMM_COLUMNS : w->packed;
-      const gemm_fetch f = m <= GEMM_FEW && w->k ? gemm_fetch_near(b) : gemm_fetch_at(w, next, call, blocks == 1);
+      gemm_fetch f = {0};
+      if (m <= GEMM_FEW && w->k)
+        gemm_fetch_all(&f, b + GEMM_NEAR);
+      else if (call < own)
+        gemm_fetch_all(&f, b + w->k * GEMM_COLUMNS);
+      else
+        gemm_fetch_ahead(&f, w, next, call - own, blocks == 1);
+      if (after > 0) gemm_fetch_rows(&f, &a, after, t, panels);
       float *c = w->c + row * w->row + j * w->column;
       const bool in_c = w->column == 1 && columns == GEMM_COLUMNS && (w->plain || !first || !last);
       const bool done = in_c && w->plain;
@@ -330,7 +380,7 @@ static void gemm_all(const gemm_work *w, int64_t m, int64_t n0, int64_t n1) {
       const int64_t at = u == 0 && i + 1 == groups ? n1 : n0 + (in_c ? u % spans : u / parts) * panels * width;
       gemm_ahead next = {.panels = min_i64(panels, (w->n - at + width - 1) / width), .depth = q.depth};
       if (at < w->n && w->k) next.b = w->packed + at * w->k + q.at * width;
-      gemm_step(w, &g, &p, &next, tiles);
+      gemm_step(w, &g, &p, &next, i == 0 && t == 0, span == 0, tiles);
     }
 }
 

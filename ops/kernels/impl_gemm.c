@@ -20,7 +20,7 @@ VEC void gemm_micro(const int rows, const int vectors, const bool half, const mi
   vf sum[GEMM_ROWS][2];
   MIEN_UNROLL
   for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = vf_set(0);
-  if (end) gemm_expect(rows, vectors, end);
+  gemm_far far = gemm_far_of(rows, end);
   const int64_t step = a->step;
   const float *const *piece = a->rows;
   gemm_fetch fetch = *f;
@@ -39,6 +39,7 @@ VEC void gemm_micro(const int rows, const int vectors, const bool half, const mi
       for (int64_t r = 0; r < count; r++, offset += step, b += GEMM_COLUMNS) {
         const vf b0 = vf_load(b), b1 = vectors == 2 ? vf_load(b + VL) : b0;
         gemm_prefetch(&fetch);
+        gemm_expect(vectors, &far, end);
         /* More pointers than registers: loaded where they are needed, they cost nothing; compilers would keep them in vector registers. */
         if (rows > 8) MIEN_FORGET_MEMORY;
         MIEN_UNROLL
