@@ -49,6 +49,17 @@ def cell_rows(attempt: Attempt, reference: Mapping[str, np.ndarray]) -> dict[str
     return rows
 
 
+def subnormal_rows(attempts: Mapping[bool, Attempt], references: Mapping[bool, Mapping[str, np.ndarray]]) -> dict[str, dict[str, object]]:
+    """Of attempts with normal (False) and with subnormal inputs (True): the second one's figures, with how many times as long it takes."""
+    rows = {engine: engine_row(attempts[True], engine, references[True]) for engine in attempts[True].records}
+    for engine, row in rows.items():
+        normal = engine_row(attempts[False], engine, references[False])
+        if "median_ms" in row and "median_ms" in normal:
+            row |= {"normal_ms": normal["median_ms"], "subnormal_ratio": row["median_ms"] / normal["median_ms"]}
+            row["noisy"] = row["noisy"] or normal["noisy"]
+    return rows
+
+
 def engine_facts(attempts: list[Attempt]) -> dict[str, dict[str, object]]:
     """Versions, flags and sizes, which are the same in every cell; flags are those of the first."""
     facts: dict[str, dict[str, object]] = {}

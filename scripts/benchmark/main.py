@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmark import machine, models, processes
 from benchmark.chart import chart
-from benchmark.figures import cell_rows, engine_facts
+from benchmark.figures import cell_rows, engine_facts, subnormal_rows
 from benchmark.peers import ENGINES, MIEN, PEERS, ROOT, chosen
 from benchmark.processes import Cell, Effort
 from benchmark.report import milliseconds, report, wrong
@@ -19,6 +19,9 @@ from benchmark.rounds import Attempt, EngineError, measure
 
 OUTPUT = ROOT / ".cache" / "bench" / "results"
 IDLE_RATE = 10.0
+# Times normal noise: every element of the inputs is subnormal. What is compared then.
+SUBNORMAL = 1e-39
+SUBNORMAL_ENGINES = ("mien", "ort")
 EPILOG = f"""\
 A model is a variant of scripts/export.py (TorchScript, opset 17), VARIANT:dynamo (opset 20), or an .onnx file with an open batch. Exports
 are kept in .cache/bench. Every output of every round is compared with ONNX Runtime's; a wrong one ends in exit status 1, as does a model
@@ -101,6 +104,26 @@ def measure_idle(engines: list[str], options: argparse.Namespace, results: dict,
     results["idle"] = shown | {"rate": IDLE_RATE}
 
 
+def measure_subnormal(name: str, engines: list[str], options: argparse.Namespace, results: dict, folder: Path) -> None:
+    """What subnormal inputs cost, in the smallest cell of a model: both kinds of inputs alternate. Raises EngineError."""
+    model = models.prepare(name, {"onnx"}, tell)
+    batch, threads = min(options.batch), min(options.threads)
+    cells = {small: Cell(model, batch, threads, processes.write_inputs(model, batch, folder, SUBNORMAL if small else 1.0)) for small in (False, True)}
+    references = {small: processes.run("ort", cell, Effort(seconds=0, runs=1, warmup_ms=0))["outputs"] for small, cell in cells.items()}
+    tell(f"{name}, batch {batch}, {threads} thread(s), subnormal inputs")
+    keys = {f"{engine} {small}": (engine, small) for engine in engines if engine in SUBNORMAL_ENGINES for small in cells}
+    effort = Effort(seconds=min(options.seconds, 1.0))
+    both, made = measure(list(keys), options.rounds, options.retries, lambda key: processes.run(keys[key][0], cells[keys[key][1]], effort),
+                         machine.others_now, tell)
+    attempts = {small: Attempt({}, {}, both.others_before) for small in cells}
+    for key, (engine, small) in keys.items():
+        attempts[small].records[engine] = both.records[key]
+        if key in both.failures:
+            attempts[small].failures[engine] = both.failures[key]
+    results["subnormal"].append({"model": name, "batch": batch, "threads": threads, "attempts": made, "noise": both.noise(),
+                                 "rows": subnormal_rows(attempts, references)})
+
+
 def write(results: dict, folder: Path) -> None:
     """The three files, each replaced whole."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,13 +145,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     engines = chosen(options.peers)
     found = machine.describe(ROOT) | {"others_cores": machine.others_now()}
     effort = Effort(seconds=options.seconds)
-    results: dict = {"schema": 1, "machine": found, "cells": [], "idle": None, "engines": {},
+    results: dict = {"schema": 1, "machine": found, "cells": [], "subnormal": [], "idle": None, "engines": {},
                      "options": {"rounds": options.rounds, "seconds": effort.seconds, "runs": effort.runs, "warmup_ms": effort.warmup_ms,
                                  "retries": options.retries, "engines": engines}}
     attempts: list[Attempt] = []
     broken: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         steps = [lambda name=name: measure_model(name, engines, options, results, attempts, Path(folder)) for name in options.models]
+        steps += [lambda name=name: measure_subnormal(name, engines, options, results, Path(folder)) for name in options.models]
         if options.idle:
             steps.append(lambda: measure_idle(engines, options, results, attempts, Path(folder)))
         for step in steps:

@@ -51,12 +51,12 @@ class Cell:
     inputs: Mapping[str, Path]
 
 
-def write_inputs(model: Model, batch: int, folder: Path) -> dict[str, Path]:
-    """Seeded noise for every input."""
+def write_inputs(model: Model, batch: int, folder: Path, scale: float = 1.0) -> dict[str, Path]:
+    """Seeded noise for every input, of this standard deviation."""
     made = {}
     for i, (name, shape) in enumerate(model.shapes(batch).items()):
-        made[name] = folder / f"input{i}.npy"
-        np.save(made[name], np.random.default_rng([0, i]).standard_normal(shape).astype(np.float32))
+        made[name] = folder / f"input{i}-{scale:g}.npy"
+        np.save(made[name], (scale * np.random.default_rng([0, i]).standard_normal(shape)).astype(np.float32))
     return made
 
 

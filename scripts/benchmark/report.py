@@ -115,6 +115,19 @@ def idle_text(idle: dict, engines: dict) -> str:
     return f"### Idle CPU: {idle['rate']:g} calls a second of {idle['model']}, {idle['threads']} threads\n\n{table(head, rows)}\n"
 
 
+def subnormal_text(cells: list[dict], engines: dict) -> str:
+    """Times with subnormal inputs over times with normal ones."""
+    names = list(dict.fromkeys(engine for cell in cells for engine in cell["rows"]))
+    rows = []
+    for cell in cells:
+        mark = "~" if cell["noise"] else ""
+        found = [[show(cell["rows"].get(name, {}), key, form) for key, form in
+                  (("normal_ms", milliseconds), ("median_ms", milliseconds), ("subnormal_ratio", lambda value: f"{mark}{value:.2f}"))] for name in names]
+        rows.append([cell_title(cell), *(text for three in found for text in three)])
+    head = ["every element of the inputs subnormal", *(text for name in names for text in (f"{title(name, engines)} ms, normal", "subnormal", "ratio"))]
+    return f"### Subnormal inputs\n\n{table(head, rows)}\n"
+
+
 def head_text(results: dict) -> str:
     """The machine, the versions, the flags and how it was measured."""
     machine, options = results["machine"], results["options"]
@@ -137,6 +150,8 @@ def head_text(results: dict) -> str:
 def report(results: dict) -> str:
     """Everything as text."""
     parts = [head_text(results), *(cell_text(cell, results["engines"]) for cell in results["cells"])]
+    if results.get("subnormal"):
+        parts.append(subnormal_text(results["subnormal"], results["engines"]))
     if results.get("idle"):
         parts.append(idle_text(results["idle"], results["engines"]))
     if results["cells"]:
@@ -147,9 +162,9 @@ def report(results: dict) -> str:
 def wrong(results: dict) -> list[str]:
     """A line for every wrong output and for every cell that mien has no figures in: why the bench fails."""
     found = []
-    cells = [*results["cells"], *([results["idle"]] if results.get("idle") else [])]
+    cells = [*results["cells"], *results.get("subnormal", []), *([results["idle"]] if results.get("idle") else [])]
     for cell in cells:
-        where = cell_title(cell)
+        where = cell_title(cell) + (", subnormal inputs" if cell in results.get("subnormal", []) else "")
         found += [f"{where}: {engine}: {line}" for engine, row in cell["rows"].items() for line in row.get("wrong", [])]
         if "failure" in cell["rows"].get("mien", {}):
             found.append(f"{where}: mien: {cell['rows']['mien']['failure']}")

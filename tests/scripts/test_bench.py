@@ -187,6 +187,34 @@ def fake_bench(monkeypatch, tmp_path, run) -> int:
     return main.main(["--models", "m", "--peers", "ort", "mnn", "--quick", "--output", str(tmp_path / "out")])
 
 
+def test_subnormal_inputs_are_measured_beside_normal_ones(monkeypatch, tmp_path, capsys):
+    largest = {}
+
+    def run(engine, cell, effort):
+        value = np.abs(np.load(cell.inputs["image"])).max()
+        small = value < np.finfo(np.float32).tiny
+        largest[bool(small)] = value
+        return record(30.0 if small and engine == "ort" else 12.0 if small else 10.0)
+
+    assert fake_bench(monkeypatch, tmp_path, run) == 0
+    assert 0 < largest[True] < 1e-37 < largest[False]
+    written = json.loads((tmp_path / "out" / "bench.json").read_text())
+    assert len(written["subnormal"]) == 1
+    assert (written["subnormal"][0]["batch"], written["subnormal"][0]["threads"]) == (1, 1)
+    assert {engine: row["subnormal_ratio"] for engine, row in written["subnormal"][0]["rows"].items()} == {"mien": 1.2, "ort": 3.0}
+    said = [row for row in table_rows(capsys.readouterr().out) if row[0] == "m, batch 1, 1 thread"]
+    assert ["m, batch 1, 1 thread", "10.0", "12.0", "1.20", "10.0", "30.0", "3.00"] in said
+
+
+def test_a_bench_fails_on_a_wrong_output_of_subnormal_inputs(monkeypatch, tmp_path, capsys):
+    def run(engine, cell, effort):
+        small = np.abs(np.load(cell.inputs["image"])).max() < np.finfo(np.float32).tiny
+        return record(outputs=changed(0.5) if small and engine == "mien" else None)
+
+    assert fake_bench(monkeypatch, tmp_path, run) == 1
+    assert "FAILED: m, batch 1, 1 thread, subnormal inputs: mien: output" in capsys.readouterr().err
+
+
 def test_a_bench_writes_its_three_files(monkeypatch, tmp_path, capsys):
     assert fake_bench(monkeypatch, tmp_path, lambda engine, cell, effort: record()) == 0
     written = json.loads((tmp_path / "out" / "bench.json").read_text())
