@@ -412,6 +412,12 @@ static inline void conv_cut(mien_node *n, conv_state *s, int64_t cache, int64_t 
   s->chunks = conv_ceil(s->span, s->chunk);
 }
 
+/* Items: (unit, chunk, group, panel). */
+static inline void conv_product_work(mien_node *n, const conv_state *s) {
+  const double flops = 2.0 * (double)s->p.depth * (double)mien_math_of(n)->gemm_columns * (double)s->chunk;
+  mien_work(n, s->units * s->chunks * s->p.group * s->panels, flops / 60 + 100);
+}
+
 /* `together`: taps a piece. */
 static inline mien_status conv_pieces_prepare(mien_node *n, conv_state *s, int64_t together) {
   const conv_problem *p = &s->p;
@@ -426,8 +432,7 @@ static inline mien_status conv_pieces_prepare(mien_node *n, conv_state *s, int64
   else
     conv_cut(n, s, 256 * 1024, p->depth * (int64_t)sizeof(float));
   MIEN_TRY(conv_scratch(n, s, last));
-  const double flops = 2.0 * (double)p->depth * (double)math->gemm_columns * (double)s->chunk;
-  mien_work(n, s->units * s->chunks * p->group * s->panels, flops / 60 + 100);
+  conv_product_work(n, s);
   return MIEN_OK;
 }
 static inline mien_status conv_product_prepare(mien_node *n, conv_state *s) { return conv_pieces_prepare(n, s, 1); }
@@ -523,19 +528,36 @@ static inline bool conv_pointwise_applies(const conv_problem *p) {
 static inline double conv_pointwise_cost(const conv_problem *p, const mien_math *math) {
   return 0.95 * conv_product_cost(p, math);
 }
+/* A piece of panels reads the whole map anew, and copies it where all its rows fall onto one set of the first-level cache; one of
+** rows reads all weights anew. The larger one is cut. */
+static inline mien_status conv_pointwise_prepare(mien_node *n, conv_state *s) {
+  MIEN_TRY(conv_product_prepare(n, s));
+  const mien_math *math = mien_math_of(n);
+  const int64_t copied = s->p.depth % 1024 == 0 ? 3 : 1, rows = 2 * math->gemm_rows;
+  if (mien_threads(n) == 1 || !s->packed || s->span <= rows || s->span < s->p.out_channels / copied) return MIEN_OK;
+  s->chunk = conv_ceil(s->span, conv_ceil(s->span, rows));
+  s->chunks = conv_ceil(s->span, s->chunk);
+  conv_product_work(n, s);
+  return MIEN_OK;
+}
 static inline mien_status conv_pointwise_run(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin,
                                              int64_t end) {
   const conv_problem *p = &s->p;
   const mien_math *math = mien_math_of(n);
   if (!s->packed) return conv_product_run(n, s, e, begin, end);
-  for (int64_t item = begin; item < end;) {
+  for (int64_t item = begin, whole; item < end; item += whole) {
     const int64_t panel = item % s->panels, row = item / s->panels * s->chunk;
-    const int64_t take = conv_min(end - item, s->panels - panel), rows = conv_min(s->chunk, s->span - row);
+    int64_t take = conv_min(end - item, s->panels - panel), rows = s->chunk;
+    whole = take;
+    if (panel == 0 && take == s->panels) { /* all chunks with all panels are one product */
+      rows = (end - item) / take * s->chunk;
+      whole = (end - item) / take * take;
+    }
+    rows = conv_min(rows, s->span - row);
     const mien_epilogue part = epilogue_at(e, row, 0);
     math->gemm(rows, p->out_channels, p->depth, (const float *)mien_in(n, 0)->data + row * p->in_channels,
                p->in_channels, s->packed, (float *)mien_out(n, 0)->data + row * p->out_channels, p->out_channels,
                panel * math->gemm_columns, conv_min((panel + take) * math->gemm_columns, p->out_channels), &part);
-    item += take;
   }
   return MIEN_OK;
 }
@@ -551,7 +573,7 @@ static const conv_algorithm conv_algorithms[] = {
      conv_product_run, true},
     {"product", NULL, conv_lines_applies, conv_lines_cost, conv_lines_prepare, conv_product_bytes, conv_product_fill,
      conv_product_run, true},
-    {"product", NULL, conv_pointwise_applies, conv_pointwise_cost, conv_product_prepare, conv_product_bytes,
+    {"product", NULL, conv_pointwise_applies, conv_pointwise_cost, conv_pointwise_prepare, conv_product_bytes,
      conv_product_fill, conv_pointwise_run, true},
     {"depthwise", "depthwise", conv_depthwise_applies, conv_depthwise_cost, conv_depthwise_prepare,
      conv_depthwise_bytes, conv_depthwise_fill, conv_depthwise_run, false},
