@@ -232,17 +232,19 @@ EACH_ROWS(X)
 static winograd_fn *const winograd_micros[GEMM_ROWS][2] = {EACH_ROWS(X)};
 #undef X
 
+/* Tiles in blocks of as many rows as a product has at once, or one fewer: `row` is the first of `rows`. */
+#define WINOGRAD_EACH_BLOCK(tiles, row, rows)                                              \
+  for (int64_t blocks_ = ((tiles) + GEMM_ROWS - 1) / GEMM_ROWS, block_ = 0, row = 0, rows; \
+       block_ < blocks_ && (rows = (tiles) / blocks_ + (block_ < (tiles) % blocks_), true); block_++, row += rows)
+
 static void winograd_point(const mien__winograd_shape *s, int64_t tiles, int64_t vectors, const float *v,
                            const float *b, const float *next, float *m) {
-  const int64_t blocks = (tiles + GEMM_ROWS - 1) / GEMM_ROWS, base = tiles / blocks, more = tiles % blocks;
   for (int64_t k = 0; k < s->in_channels; k += WINOGRAD_DEPTH) {
     const int64_t depth = min_i64(WINOGRAD_DEPTH, s->in_channels - k), at = k * GEMM_COLUMNS;
-    for (int64_t i = 0, row = 0, rows; i < blocks; i++, row += rows) {
-      rows = base + (i < more);
-      winograd_micros[rows - 1][vectors - 1](depth, v + row * s->v_row + k, s->v_row, b + at,
-                                             i == 0 && next ? next + at : NULL, GEMM_COLUMNS, m + row * GEMM_COLUMNS,
-                                             k > 0);
-    }
+    WINOGRAD_EACH_BLOCK(tiles, row, rows)
+    winograd_micros[rows - 1][vectors - 1](depth, v + row * s->v_row + k, s->v_row, b + at,
+                                           row == 0 && next ? next + at : NULL, GEMM_COLUMNS, m + row * GEMM_COLUMNS,
+                                           k > 0);
   }
 }
 
@@ -271,93 +273,147 @@ static void winograd_product(const mien__winograd_shape *s, int64_t tiles, int64
     }
 }
 
-/* ---- products with weights transformed in passing */
+/* ---- products with weights transformed in passing: their lines before, as each costs three stores; their columns within the
+** products, where what is left of G w G^T for two points +-p costs as much as two more rows */
 
 /* Points +-p of a line of three weights. */
-VEC void winograd_weight_pair(const winograd_set *set, const int i, const int stride, vf x0, vf x1, vf x2, vf *y) {
-  vf a = x0;
-  if (stride == 1) a = vf_fma(vf_set((float)set->s[i]), x2, a);
-  const vf b = (stride == 1 ? x1 : x2) * vf_set((float)set->p[i]);
+VEC void winograd_weight_pair(const int stride, vf p, vf s, vf x0, vf x1, vf x2, vf *y) {
+  const vf a = stride == 1 ? vf_fma(s, x2, x0) : x0, b = (stride == 1 ? x1 : x2) * p;
   y[0] = a + b;
   y[1] = a - b;
 }
 
-/* G of winograd_weights times a line, to one line of matrices. */
-VEC void winograd_weight_line(const int size, const int stride, const vf *x, float *u) {
-  const int count = stride == 1 ? size + 2 : size + 1;
-  const winograd_set *set = &winograd_sets[count - 4];
-  if (set->zero) vf_store(u, x[0]);
-  MIEN_UNROLL
-  for (int i = 0; i < set->pairs; i++) {
-    vf y[2];
-    winograd_weight_pair(set, i, stride, x[0], x[1], x[2], y);
-    vf_store(u + (set->zero + 2 * i) * WINOGRAD_BLOCK_STEP, y[0]);
-    vf_store(u + (set->zero + 2 * i + 1) * WINOGRAD_BLOCK_STEP, y[1]);
-  }
-  vf_store(u + (count - 1) * WINOGRAD_BLOCK_STEP, x[2]);
-  if (stride == 2) vf_store(u + count * WINOGRAD_BLOCK_STEP, x[1]);
-}
-
-/* A vector of channels' and columns' weights, whose tap t is x[t]. A pair of lines after the other: they stay in registers. */
-VEC void winograd_weight_vector(const int size, const int stride, const vf x[9], float *u) {
-  const int count = stride == 1 ? size + 2 : size + 1;
-  const int64_t step = (size + 2) * WINOGRAD_BLOCK_STEP;
-  const winograd_set *set = &winograd_sets[count - 4];
-  if (set->zero) winograd_weight_line(size, stride, x, u);
-  MIEN_UNROLL
-  for (int i = 0; i < set->pairs; i++) {
-    vf t[2][3];
+/* `count` vectors of channels and columns, whose taps lie `step` floats apart at w: G w, to u [size + 2][3][WINOGRAD_BLOCK_STEP]. */
+VEC void winograd_weight_lines(const int size, const int stride, int64_t count, const float *w, int64_t step,
+                               float *u) {
+  const int points = stride == 1 ? size + 2 : size + 1;
+  const int64_t line = 3 * WINOGRAD_BLOCK_STEP;
+  const winograd_set *set = &winograd_sets[points - 4];
+  for (int64_t at = 0; at < count * VL; at += VL) {
     MIEN_UNROLL
     for (int b = 0; b < 3; b++) {
-      vf y[2];
-      winograd_weight_pair(set, i, stride, x[b], x[3 + b], x[6 + b], y);
-      t[0][b] = y[0], t[1][b] = y[1];
-    }
-    MIEN_UNROLL
-    for (int sign = 0; sign < 2; sign++)
-      winograd_weight_line(size, stride, t[sign], u + (set->zero + 2 * i + sign) * step);
-  }
-  winograd_weight_line(size, stride, x + 6, u + (count - 1) * step);
-  if (stride == 2) winograd_weight_line(size, stride, x + 3, u + count * step);
-}
-
-/* Channels of a block: taps of the first at w, `step` floats from tap to tap; to u [(size + 2)^2][MIEN_WINOGRAD_BLOCK][columns]. */
-VEC void winograd_weight_block(const int size, const int stride, int64_t depth, const float *w, int64_t step,
-                               float *u) {
-  for (int64_t at = 0; at < depth * GEMM_COLUMNS; at += VL) {
-    vf x[9];
-    MIEN_UNROLL
-    for (int t = 0; t < 9; t++) x[t] = vf_load(w + t * step + at);
-    winograd_weight_vector(size, stride, x, u + at);
-  }
-}
-
-/* What to fetch while matrix `matrix` of so many is used: the next block's weights, 9 runs `step` floats apart, come in halves
-** spread over the matrices (of 16, two halves are left out). NULL: nothing. */
-static const float *winograd_fetch(const float *w, int64_t step, int64_t depth, int matrix, int matrices) {
-  const int part = matrix * 18 / matrices;
-  if (matrix > 0 && (matrix - 1) * 18 / matrices == part) return NULL;
-  return w + part / 2 * step + part % 2 * depth * (GEMM_COLUMNS / 2);
-}
-
-/* One block of channels, whose transformed weights u holds; what comes after it out of memory is fetched meanwhile. */
-static void winograd_product_block(const mien__winograd_shape *s, int64_t tiles, int vectors, int64_t k, int64_t depth,
-                                   const float *v, const float *u, const float *after, int64_t after_depth, float *m) {
-  const int lines = s->size + 2;
-  const int64_t blocks = (tiles + GEMM_ROWS - 1) / GEMM_ROWS, base = tiles / blocks, more = tiles % blocks;
-  for (int a = 0; a < lines; a++)
-    for (int b = 0; b < lines; b++, u += WINOGRAD_BLOCK_STEP) {
-      const float *next =
-          after ? winograd_fetch(after, s->in_channels * GEMM_COLUMNS, after_depth, a * lines + b, lines * lines)
-                : NULL;
-      WINOGRAD_EACH_POINT(s, a, b, i)
-      for (int64_t part = 0, row = 0, rows; part < blocks; part++, row += rows) {
-        rows = base + (part < more);
-        winograd_micros[rows - 1][vectors - 1](depth, v + i * s->v_step + row * s->v_row + k, s->v_row, u, next,
-                                               GEMM_COLUMNS / 2, m + i * s->m_step + row * GEMM_COLUMNS, k > 0);
-        next = NULL;
+      const float *x = w + b * step + at;
+      float *to = u + b * WINOGRAD_BLOCK_STEP + at;
+      const vf x0 = vf_load(x), x1 = vf_load(x + 3 * step), x2 = vf_load(x + 6 * step);
+      if (set->zero) vf_store(to, x0);
+      MIEN_UNROLL
+      for (int i = 0; i < set->pairs; i++) {
+        vf y[2];
+        winograd_weight_pair(stride, vf_set((float)set->p[i]), vf_set((float)set->s[i]), x0, x1, x2, y);
+        vf_store(to + (set->zero + 2 * i) * line, y[0]);
+        vf_store(to + (set->zero + 2 * i + 1) * line, y[1]);
       }
+      vf_store(to + (points - 1) * line, x2);
+      if (stride == 2) vf_store(to + points * line, x1);
     }
+  }
+}
+
+typedef void winograd_pair_fn(int64_t depth, float p, const float *a, int64_t a_row, int64_t a_step, const float *u,
+                              const float *next, float *c, int64_t c_step, bool add);
+
+/* winograd_micro for points +-p of a line u of weights, of one vector of columns. The second point is a_step, c_step further. */
+VEC void winograd_micro_pair(const int rows, const int stride, int64_t depth, float p, const float *a, int64_t a_row,
+                             int64_t a_step, const float *u, const float *next, float *c, int64_t c_step, bool add) {
+  vf sum[GEMM_ROWS][2];
+  MIEN_UNROLL
+  for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = vf_set(0);
+  const vf p1 = vf_set(p), p2 = vf_set(p * p);
+  const float *second = a + a_step;
+  for (int64_t k = 0; k < depth; k++, u += GEMM_COLUMNS, a++, second++) {
+    const vf x0 = vf_load(u), x1 = stride == 1 ? vf_load(u + WINOGRAD_BLOCK_STEP) : x0;
+    vf b[2];
+    winograd_weight_pair(stride, p1, p2, x0, x1, vf_load(u + 2 * WINOGRAD_BLOCK_STEP), b);
+    if (next) {
+      vf_prefetch(next);
+      next += GEMM_COLUMNS / 2;
+    }
+    MIEN_UNROLL
+    for (int i = 0; i < rows; i++) {
+      sum[i][0] = vf_fma(vf_set(a[i * a_row]), b[0], sum[i][0]);
+      sum[i][1] = vf_fma(vf_set(second[i * a_row]), b[1], sum[i][1]);
+    }
+  }
+  MIEN_UNROLL
+  for (int i = 0; i < rows; i++)
+    for (int v = 0; v < 2; v++) {
+      float *to = c + i * GEMM_COLUMNS + v * c_step;
+      if (add) sum[i][v] = vf_load(to) + sum[i][v];
+      vf_store(to, sum[i][v]);
+    }
+}
+
+#define X(rows)                                                                                                 \
+  static void winograd_pair_##rows##_1(int64_t depth, float p, const float *a, int64_t a_row, int64_t a_step,   \
+                                       const float *u, const float *next, float *c, int64_t c_step, bool add) { \
+    winograd_micro_pair(rows, 1, depth, p, a, a_row, a_step, u, next, c, c_step, add);                          \
+  }                                                                                                             \
+  static void winograd_pair_##rows##_2(int64_t depth, float p, const float *a, int64_t a_row, int64_t a_step,   \
+                                       const float *u, const float *next, float *c, int64_t c_step, bool add) { \
+    winograd_micro_pair(rows, 2, depth, p, a, a_row, a_step, u, next, c, c_step, add);                          \
+  }
+EACH_ROWS(X)
+#undef X
+#define X(rows) {winograd_pair_##rows##_1, winograd_pair_##rows##_2},
+static winograd_pair_fn *const winograd_pairs[GEMM_ROWS][2] = {EACH_ROWS(X)};
+#undef X
+
+/* A block of channels [k, k + depth) of one panel, whose weights' lines u holds. */
+typedef struct winograd_block {
+  const mien__winograd_shape *s;
+  int64_t tiles, k, depth;
+  int vectors; /* of columns in use */
+  const float *v, *u;
+  float *m;
+  const float *after; /* the weights of what comes next, of so many channels; NULL: they are near */
+  int64_t after_depth;
+} winograd_block;
+
+/* What to fetch while matrix `matrix` is used: the next block's weights, 9 runs of memory, come in halves spread over the
+** matrices (of 16, two halves are left out). NULL: nothing. */
+static const float *winograd_fetch(const winograd_block *b, int matrix) {
+  const int matrices = (b->s->size + 2) * (b->s->size + 2), part = matrix * 18 / matrices;
+  if (!b->after || (matrix > 0 && (matrix - 1) * 18 / matrices == part)) return NULL;
+  return b->after + part / 2 * b->s->in_channels * GEMM_COLUMNS + part % 2 * b->after_depth * (GEMM_COLUMNS / 2);
+}
+
+/* Points whose weights are column x of line `line` as it is. */
+static void winograd_block_single(const winograd_block *b, int line, int column, int x) {
+  const mien__winograd_shape *s = b->s;
+  const float *u = b->u + (line * 3 + x) * WINOGRAD_BLOCK_STEP;
+  const float *next = winograd_fetch(b, line * (s->size + 2) + column);
+  WINOGRAD_EACH_POINT(s, line, column, i)
+  WINOGRAD_EACH_BLOCK(b->tiles, row, rows) {
+    winograd_micros[rows - 1][b->vectors - 1](b->depth, b->v + i * s->v_step + row * s->v_row + b->k, s->v_row, u, next,
+                                              GEMM_COLUMNS / 2, b->m + i * s->m_step + row * GEMM_COLUMNS, b->k > 0);
+    next = NULL;
+  }
+}
+
+static void winograd_block_pair(const winograd_block *b, int line, int column, float p) {
+  const mien__winograd_shape *s = b->s;
+  const float *u = b->u + line * 3 * WINOGRAD_BLOCK_STEP;
+  WINOGRAD_EACH_POINT(s, line, column, i)
+  for (int j = 0; j < b->vectors; j++) {
+    const float *next = row_ == 0 ? winograd_fetch(b, line * (s->size + 2) + column + j) : NULL;
+    WINOGRAD_EACH_BLOCK(b->tiles, row, rows) {
+      winograd_pairs[rows - 1][s->stride - 1](b->depth, p, b->v + i * s->v_step + row * s->v_row + b->k, s->v_row,
+                                              s->v_step, u + j * VL, next,
+                                              b->m + i * s->m_step + row * GEMM_COLUMNS + j * VL, s->m_step, b->k > 0);
+      next = NULL;
+    }
+  }
+}
+
+static void winograd_product_block(const winograd_block *b) {
+  const int count = winograd_count(b->s->size, b->s->stride);
+  const winograd_set *set = &winograd_sets[count - 4];
+  for (int line = 0; line < b->s->size + 2; line++) {
+    if (set->zero) winograd_block_single(b, line, 0, 0);
+    for (int i = 0; i < set->pairs; i++) winograd_block_pair(b, line, set->zero + 2 * i, (float)set->p[i]);
+    winograd_block_single(b, line, count - 1, 2);
+    if (b->s->stride == 2) winograd_block_single(b, line, count, 1);
+  }
 }
 
 /* ---- outputs */
@@ -428,7 +484,7 @@ VEC bool winograd_output_tile(const int size, const int stride, const mien__wino
 typedef struct winograd_scheme {
   int size, stride;
   void (*input)(const mien__winograd_shape *s, const float *const *pixels, float *v);
-  void (*weights)(int64_t depth, const float *w, int64_t step, float *u);
+  void (*weights)(int64_t count, const float *w, int64_t step, float *u);
   bool (*output)(const mien__winograd_shape *s, const float *m, int64_t columns, float *tile);
 } winograd_scheme;
 
@@ -438,8 +494,8 @@ typedef struct winograd_scheme {
   static void winograd_input_##size##_##stride(const mien__winograd_shape *s, const float *const *pixels, float *v) { \
     winograd_input_tile(size, stride, s, pixels, v);                                                                  \
   }                                                                                                                   \
-  static void winograd_weights_##size##_##stride(int64_t depth, const float *w, int64_t step, float *u) {             \
-    winograd_weight_block(size, stride, depth, w, step, u);                                                           \
+  static void winograd_weights_##size##_##stride(int64_t count, const float *w, int64_t step, float *u) {             \
+    winograd_weight_lines(size, stride, count, w, step, u);                                                           \
   }                                                                                                                   \
   static bool winograd_output_##size##_##stride(const mien__winograd_shape *s, const float *m, int64_t columns,       \
                                                 float *tile) {                                                        \
@@ -469,15 +525,18 @@ static bool winograd_output(const mien__winograd_shape *s, const float *m, int64
 
 static void winograd_product_raw(const mien__winograd_shape *s, int64_t tiles, int64_t columns, const float *v,
                                  const float *panel, const float *next, float *u, float *m) {
-  const int64_t step = s->in_channels * GEMM_COLUMNS;
-  for (int64_t k = 0; k < s->in_channels; k += MIEN_WINOGRAD_BLOCK) {
-    const int64_t depth = min_i64(MIEN_WINOGRAD_BLOCK, s->in_channels - k), left = s->in_channels - k - depth;
-    winograd_scheme_of(s)->weights(depth, panel + k * GEMM_COLUMNS, step, u);
-    const float *after = left > 0 ? panel + (k + depth) * GEMM_COLUMNS : next;
-    winograd_product_block(s, tiles, columns > VL ? 2 : 1, k, depth, v, u, after,
-                           min_i64(MIEN_WINOGRAD_BLOCK, left > 0 ? left : s->in_channels), m);
+  winograd_block b = {.s = s, .tiles = tiles, .vectors = columns > VL ? 2 : 1, .v = v, .u = u, .m = m};
+  for (; b.k < s->in_channels; b.k += b.depth) {
+    const int64_t left = s->in_channels - b.k;
+    b.depth = min_i64(MIEN_WINOGRAD_BLOCK, left);
+    b.after = left > b.depth ? panel + (b.k + b.depth) * GEMM_COLUMNS : next;
+    b.after_depth = min_i64(MIEN_WINOGRAD_BLOCK, left > b.depth ? left - b.depth : s->in_channels);
+    winograd_scheme_of(s)->weights(b.depth * GEMM_COLUMNS / VL, panel + b.k * GEMM_COLUMNS,
+                                   s->in_channels * GEMM_COLUMNS, u);
+    winograd_product_block(&b);
   }
 }
+
 static bool winograd_has_nan(const float *x, int64_t count) {
   vf found = vf_set(0);
   for (int64_t i = 0; i < count; i += VL) {

@@ -39,7 +39,7 @@ typedef struct mien__winograd {
   void (*product)(const mien__winograd_shape *s, int64_t tiles, int64_t columns, const float *v, const float *panel,
                   const float *next, float *m);
   /* The same with a panel as gemm_pack lays it out, [9][in_channels][columns], whose weights are transformed in passing, into
-  ** u: (size + 2)^2 * (MIEN_WINOGRAD_BLOCK * columns + MIEN_WINOGRAD_SKEW) floats. Out of memory come a fraction of the bytes. */
+  ** u: 3 * (size + 2) * (MIEN_WINOGRAD_BLOCK * columns + MIEN_WINOGRAD_SKEW) floats. Out of memory come a fraction of the bytes. */
   void (*product_raw)(const mien__winograd_shape *s, int64_t tiles, int64_t columns, const float *v, const float *panel,
                       const float *next, float *u, float *m);
   /* One tile of M into tile[size * size][gemm_columns], of which `columns` columns are in use. False when an infinity or NaN
