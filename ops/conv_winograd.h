@@ -153,7 +153,7 @@ static inline mien_status conv_winograd_prepare(mien_node *n, conv_state *s, int
   fits = fits && conv_room(&total, &s->m_at, points, s->winograd.m_step, sizeof(float));
   fits = fits && conv_room(&total, &s->ready_at, mien_threads(n), 1, sizeof(bool));
   const int64_t block = MIEN_WINOGRAD_BLOCK * math->gemm_columns + MIEN_WINOGRAD_SKEW;
-  fits = fits && conv_room(&total, &s->u_at, raw ? 3 * (size + 2) : 0, block, sizeof(float));
+  fits = fits && conv_room(&total, &s->u_at, raw ? conv_winograd_matrices(size) : 0, block, sizeof(float));
   fits = fits && conv_room(&total, &s->panel_at, raw ? 0 : p->depth, math->gemm_columns, sizeof(float));
   if (!fits) return mien_fail(n, MIEN_LIMIT, "the convolution has too many channels");
   MIEN_TRY(mien_scratch(n, total));

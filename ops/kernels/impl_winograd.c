@@ -234,8 +234,9 @@ static winograd_fn *const winograd_micros[GEMM_ROWS][2] = {EACH_ROWS(X)};
 
 /* Tiles in blocks of as many rows as a product has at once, or one fewer: `row` is the first of `rows`. */
 #define WINOGRAD_EACH_BLOCK(tiles, row, rows)                                              \
-  for (int64_t blocks_ = ((tiles) + GEMM_ROWS - 1) / GEMM_ROWS, block_ = 0, row = 0, rows; \
-       block_ < blocks_ && (rows = (tiles) / blocks_ + (block_ < (tiles) % blocks_), true); block_++, row += rows)
+  for (int64_t blocks_ = ((tiles) + GEMM_ROWS - 1) / GEMM_ROWS, base_ = (tiles) / blocks_, \
+               more_ = (tiles)-base_ * blocks_, row = 0, rows;                             \
+       row < (tiles) && (rows = base_ + (more_ > 0), true); more_--, row += rows)
 
 static void winograd_point(const mien__winograd_shape *s, int64_t tiles, int64_t vectors, const float *v,
                            const float *b, const float *next, float *m) {
@@ -273,8 +274,8 @@ static void winograd_product(const mien__winograd_shape *s, int64_t tiles, int64
     }
 }
 
-/* ---- products with weights transformed in passing: their lines before, as each costs three stores; their columns within the
-** products, where what is left of G w G^T for two points +-p costs as much as two more rows */
+/* ---- products with weights transformed in passing. Where a product holds all tiles, only the lines of weights are transformed
+** before, as stores cost most: what is left for two points +-p of a line costs within their products what two more rows do. */
 
 /* Points +-p of a line of three weights. */
 VEC void winograd_weight_pair(const int stride, vf p, vf s, vf x0, vf x1, vf x2, vf *y) {
@@ -283,42 +284,84 @@ VEC void winograd_weight_pair(const int stride, vf p, vf s, vf x0, vf x1, vf x2,
   y[1] = a - b;
 }
 
-/* `count` vectors of channels and columns, whose taps lie `step` floats apart at w: G w, to u [size + 2][3][WINOGRAD_BLOCK_STEP]. */
-VEC void winograd_weight_lines(const int size, const int stride, int64_t count, const float *w, int64_t step,
-                               float *u) {
-  const int points = stride == 1 ? size + 2 : size + 1;
-  const int64_t line = 3 * WINOGRAD_BLOCK_STEP;
-  const winograd_set *set = &winograd_sets[points - 4];
-  for (int64_t at = 0; at < count * VL; at += VL) {
-    MIEN_UNROLL
-    for (int b = 0; b < 3; b++) {
-      const float *x = w + b * step + at;
-      float *to = u + b * WINOGRAD_BLOCK_STEP + at;
-      const vf x0 = vf_load(x), x1 = vf_load(x + 3 * step), x2 = vf_load(x + 6 * step);
-      if (set->zero) vf_store(to, x0);
-      MIEN_UNROLL
-      for (int i = 0; i < set->pairs; i++) {
-        vf y[2];
-        winograd_weight_pair(stride, vf_set((float)set->p[i]), vf_set((float)set->s[i]), x0, x1, x2, y);
-        vf_store(to + (set->zero + 2 * i) * line, y[0]);
-        vf_store(to + (set->zero + 2 * i + 1) * line, y[1]);
-      }
-      vf_store(to + (points - 1) * line, x2);
-      if (stride == 2) vf_store(to + points * line, x1);
-    }
+VEC void winograd_weight_set_pair(const winograd_set *set, const int i, const int stride, vf x0, vf x1, vf x2, vf *y) {
+  winograd_weight_pair(stride, vf_set((float)set->p[i]), vf_set((float)set->s[i]), x0, x1, x2, y);
+}
+
+/* G of winograd_weights times a line, its results `step` floats apart. */
+VEC void winograd_weight_line(const int size, const int stride, const vf *x, float *u, const int64_t step) {
+  const int count = stride == 1 ? size + 2 : size + 1;
+  const winograd_set *set = &winograd_sets[count - 4];
+  if (set->zero) vf_store(u, x[0]);
+  MIEN_UNROLL
+  for (int i = 0; i < set->pairs; i++) {
+    vf y[2];
+    winograd_weight_set_pair(set, i, stride, x[0], x[1], x[2], y);
+    vf_store(u + (set->zero + 2 * i) * step, y[0]);
+    vf_store(u + (set->zero + 2 * i + 1) * step, y[1]);
+  }
+  vf_store(u + (count - 1) * step, x[2]);
+  if (stride == 2) vf_store(u + count * step, x[1]);
+}
+
+/* A vector of channels' and columns' weights, whose tap t is x[t]: G w, to u [size + 2][3][WINOGRAD_BLOCK_STEP]. */
+VEC void winograd_weight_lines(const int size, const int stride, const vf x[9], float *u) {
+  MIEN_UNROLL
+  for (int b = 0; b < 3; b++) {
+    const vf column[3] = {x[b], x[3 + b], x[6 + b]};
+    winograd_weight_line(size, stride, column, u + b * WINOGRAD_BLOCK_STEP, 3 * WINOGRAD_BLOCK_STEP);
   }
 }
 
-typedef void winograd_pair_fn(int64_t depth, float p, const float *a, int64_t a_row, int64_t a_step, const float *u,
-                              const float *next, float *c, int64_t c_step, bool add);
+/* G w G^T, to u [size + 2][size + 2][WINOGRAD_BLOCK_STEP]. A pair of lines after the other: they stay in registers. */
+VEC void winograd_weight_matrices(const int size, const int stride, const vf x[9], float *u) {
+  const int count = stride == 1 ? size + 2 : size + 1;
+  const int64_t step = WINOGRAD_BLOCK_STEP, line = (size + 2) * step;
+  const winograd_set *set = &winograd_sets[count - 4];
+  if (set->zero) winograd_weight_line(size, stride, x, u, step);
+  MIEN_UNROLL
+  for (int i = 0; i < set->pairs; i++) {
+    vf t[2][3];
+    MIEN_UNROLL
+    for (int b = 0; b < 3; b++) {
+      vf y[2];
+      winograd_weight_set_pair(set, i, stride, x[b], x[3 + b], x[6 + b], y);
+      t[0][b] = y[0], t[1][b] = y[1];
+    }
+    MIEN_UNROLL
+    for (int sign = 0; sign < 2; sign++)
+      winograd_weight_line(size, stride, t[sign], u + (set->zero + 2 * i + sign) * line, step);
+  }
+  winograd_weight_line(size, stride, x + 6, u + (count - 1) * line, step);
+  if (stride == 2) winograd_weight_line(size, stride, x + 3, u + count * line, step);
+}
 
-/* winograd_micro for points +-p of a line u of weights, of one vector of columns. The second point is a_step, c_step further. */
-VEC void winograd_micro_pair(const int rows, const int stride, int64_t depth, float p, const float *a, int64_t a_row,
-                             int64_t a_step, const float *u, const float *next, float *c, int64_t c_step, bool add) {
+/* Channels of a block: taps of the first at w, `step` floats from tap to tap. */
+VEC void winograd_weight_block(const int size, const int stride, const bool lines, int64_t depth, const float *w,
+                               int64_t step, float *u) {
+  for (int64_t at = 0; at < depth * GEMM_COLUMNS; at += VL) {
+    vf x[9];
+    MIEN_UNROLL
+    for (int t = 0; t < 9; t++) x[t] = vf_load(w + t * step + at);
+    if (lines)
+      winograd_weight_lines(size, stride, x, u + at);
+    else
+      winograd_weight_matrices(size, stride, x, u + at);
+  }
+}
+
+typedef void winograd_pair_fn(int64_t depth, float p, float square, const float *a, int64_t a_row, int64_t a_step,
+                              const float *u, const float *next, float *c, int64_t c_step, bool add);
+
+/* winograd_micro for points +-p of a line u of weights, of one vector of columns. The second point is a_step, c_step further.
+** `square`: of p, as the set has it. */
+VEC void winograd_micro_pair(const int rows, const int stride, int64_t depth, float p, float square, const float *a,
+                             int64_t a_row, int64_t a_step, const float *u, const float *next, float *c, int64_t c_step,
+                             bool add) {
   vf sum[GEMM_ROWS][2];
   MIEN_UNROLL
   for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = vf_set(0);
-  const vf p1 = vf_set(p), p2 = vf_set(p * p);
+  const vf p1 = vf_set(p), p2 = vf_set(square);
   const float *second = a + a_step;
   for (int64_t k = 0; k < depth; k++, u += GEMM_COLUMNS, a++, second++) {
     const vf x0 = vf_load(u), x1 = stride == 1 ? vf_load(u + WINOGRAD_BLOCK_STEP) : x0;
@@ -343,14 +386,16 @@ VEC void winograd_micro_pair(const int rows, const int stride, int64_t depth, fl
     }
 }
 
-#define X(rows)                                                                                                 \
-  static void winograd_pair_##rows##_1(int64_t depth, float p, const float *a, int64_t a_row, int64_t a_step,   \
-                                       const float *u, const float *next, float *c, int64_t c_step, bool add) { \
-    winograd_micro_pair(rows, 1, depth, p, a, a_row, a_step, u, next, c, c_step, add);                          \
-  }                                                                                                             \
-  static void winograd_pair_##rows##_2(int64_t depth, float p, const float *a, int64_t a_row, int64_t a_step,   \
-                                       const float *u, const float *next, float *c, int64_t c_step, bool add) { \
-    winograd_micro_pair(rows, 2, depth, p, a, a_row, a_step, u, next, c, c_step, add);                          \
+#define X(rows)                                                                                                     \
+  static void winograd_pair_##rows##_1(int64_t depth, float p, float square, const float *a, int64_t a_row,         \
+                                       int64_t a_step, const float *u, const float *next, float *c, int64_t c_step, \
+                                       bool add) {                                                                  \
+    winograd_micro_pair(rows, 1, depth, p, square, a, a_row, a_step, u, next, c, c_step, add);                      \
+  }                                                                                                                 \
+  static void winograd_pair_##rows##_2(int64_t depth, float p, float square, const float *a, int64_t a_row,         \
+                                       int64_t a_step, const float *u, const float *next, float *c, int64_t c_step, \
+                                       bool add) {                                                                  \
+    winograd_micro_pair(rows, 2, depth, p, square, a, a_row, a_step, u, next, c, c_step, add);                      \
   }
 EACH_ROWS(X)
 #undef X
@@ -358,11 +403,12 @@ EACH_ROWS(X)
 static winograd_pair_fn *const winograd_pairs[GEMM_ROWS][2] = {EACH_ROWS(X)};
 #undef X
 
-/* A block of channels [k, k + depth) of one panel, whose weights' lines u holds. */
+/* A block of channels [k, k + depth) of one panel, whose transformed weights u holds: matrices or only lines. */
 typedef struct winograd_block {
   const mien__winograd_shape *s;
   int64_t tiles, k, depth;
   int vectors; /* of columns in use */
+  bool lines;
   const float *v, *u;
   float *m;
   const float *after; /* the weights of what comes next, of so many channels; NULL: they are near */
@@ -377,10 +423,9 @@ static const float *winograd_fetch(const winograd_block *b, int matrix) {
   return b->after + part / 2 * b->s->in_channels * GEMM_COLUMNS + part % 2 * b->after_depth * (GEMM_COLUMNS / 2);
 }
 
-/* Points whose weights are column x of line `line` as it is. */
-static void winograd_block_single(const winograd_block *b, int line, int column, int x) {
+/* Points whose weights are u. */
+static void winograd_block_single(const winograd_block *b, int line, int column, const float *u) {
   const mien__winograd_shape *s = b->s;
-  const float *u = b->u + (line * 3 + x) * WINOGRAD_BLOCK_STEP;
   const float *next = winograd_fetch(b, line * (s->size + 2) + column);
   WINOGRAD_EACH_POINT(s, line, column, i)
   WINOGRAD_EACH_BLOCK(b->tiles, row, rows) {
@@ -390,30 +435,38 @@ static void winograd_block_single(const winograd_block *b, int line, int column,
   }
 }
 
-static void winograd_block_pair(const winograd_block *b, int line, int column, float p) {
+/* Pair `pair` of the points of a line, whose weights are u. */
+static void winograd_block_pair(const winograd_block *b, int line, int pair, const float *u) {
   const mien__winograd_shape *s = b->s;
-  const float *u = b->u + line * 3 * WINOGRAD_BLOCK_STEP;
+  const winograd_set *set = &winograd_sets[winograd_count(s->size, s->stride) - 4];
+  const int column = set->zero + 2 * pair;
   WINOGRAD_EACH_POINT(s, line, column, i)
   for (int j = 0; j < b->vectors; j++) {
     const float *next = row_ == 0 ? winograd_fetch(b, line * (s->size + 2) + column + j) : NULL;
-    WINOGRAD_EACH_BLOCK(b->tiles, row, rows) {
-      winograd_pairs[rows - 1][s->stride - 1](b->depth, p, b->v + i * s->v_step + row * s->v_row + b->k, s->v_row,
-                                              s->v_step, u + j * VL, next,
-                                              b->m + i * s->m_step + row * GEMM_COLUMNS + j * VL, s->m_step, b->k > 0);
-      next = NULL;
-    }
+    winograd_pairs[b->tiles - 1][s->stride - 1](b->depth, (float)set->p[pair], (float)set->s[pair],
+                                                b->v + i * s->v_step + b->k, s->v_row, s->v_step, u + j * VL, next,
+                                                b->m + i * s->m_step + j * VL, s->m_step, b->k > 0);
   }
 }
 
-static void winograd_product_block(const winograd_block *b) {
+static void winograd_block_line(const winograd_block *b, int line) {
   const int count = winograd_count(b->s->size, b->s->stride);
   const winograd_set *set = &winograd_sets[count - 4];
-  for (int line = 0; line < b->s->size + 2; line++) {
-    if (set->zero) winograd_block_single(b, line, 0, 0);
-    for (int i = 0; i < set->pairs; i++) winograd_block_pair(b, line, set->zero + 2 * i, (float)set->p[i]);
-    winograd_block_single(b, line, count - 1, 2);
-    if (b->s->stride == 2) winograd_block_single(b, line, count, 1);
-  }
+  const float *u = b->u + line * 3 * WINOGRAD_BLOCK_STEP;
+  if (set->zero) winograd_block_single(b, line, 0, u);
+  for (int i = 0; i < set->pairs; i++) winograd_block_pair(b, line, i, u);
+  winograd_block_single(b, line, count - 1, u + 2 * WINOGRAD_BLOCK_STEP);
+  if (b->s->stride == 2) winograd_block_single(b, line, count, u + WINOGRAD_BLOCK_STEP);
+}
+
+static void winograd_product_block(const winograd_block *b) {
+  const int lines = b->s->size + 2;
+  for (int line = 0; line < lines; line++)
+    if (b->lines)
+      winograd_block_line(b, line);
+    else
+      for (int column = 0; column < lines; column++)
+        winograd_block_single(b, line, column, b->u + (line * lines + column) * WINOGRAD_BLOCK_STEP);
 }
 
 /* ---- outputs */
@@ -484,7 +537,7 @@ VEC bool winograd_output_tile(const int size, const int stride, const mien__wino
 typedef struct winograd_scheme {
   int size, stride;
   void (*input)(const mien__winograd_shape *s, const float *const *pixels, float *v);
-  void (*weights)(int64_t count, const float *w, int64_t step, float *u);
+  void (*weights)(bool lines, int64_t depth, const float *w, int64_t step, float *u);
   bool (*output)(const mien__winograd_shape *s, const float *m, int64_t columns, float *tile);
 } winograd_scheme;
 
@@ -494,8 +547,11 @@ typedef struct winograd_scheme {
   static void winograd_input_##size##_##stride(const mien__winograd_shape *s, const float *const *pixels, float *v) { \
     winograd_input_tile(size, stride, s, pixels, v);                                                                  \
   }                                                                                                                   \
-  static void winograd_weights_##size##_##stride(int64_t count, const float *w, int64_t step, float *u) {             \
-    winograd_weight_lines(size, stride, count, w, step, u);                                                           \
+  static void winograd_weights_##size##_##stride(bool lines, int64_t depth, const float *w, int64_t step, float *u) { \
+    if (lines)                                                                                                        \
+      winograd_weight_block(size, stride, true, depth, w, step, u);                                                   \
+    else                                                                                                              \
+      winograd_weight_block(size, stride, false, depth, w, step, u);                                                  \
   }                                                                                                                   \
   static bool winograd_output_##size##_##stride(const mien__winograd_shape *s, const float *m, int64_t columns,       \
                                                 float *tile) {                                                        \
@@ -526,13 +582,13 @@ static bool winograd_output(const mien__winograd_shape *s, const float *m, int64
 static void winograd_product_raw(const mien__winograd_shape *s, int64_t tiles, int64_t columns, const float *v,
                                  const float *panel, const float *next, float *u, float *m) {
   winograd_block b = {.s = s, .tiles = tiles, .vectors = columns > VL ? 2 : 1, .v = v, .u = u, .m = m};
+  b.lines = tiles <= GEMM_ROWS;
   for (; b.k < s->in_channels; b.k += b.depth) {
     const int64_t left = s->in_channels - b.k;
     b.depth = min_i64(MIEN_WINOGRAD_BLOCK, left);
     b.after = left > b.depth ? panel + (b.k + b.depth) * GEMM_COLUMNS : next;
     b.after_depth = min_i64(MIEN_WINOGRAD_BLOCK, left > b.depth ? left - b.depth : s->in_channels);
-    winograd_scheme_of(s)->weights(b.depth * GEMM_COLUMNS / VL, panel + b.k * GEMM_COLUMNS,
-                                   s->in_channels * GEMM_COLUMNS, u);
+    winograd_scheme_of(s)->weights(b.lines, b.depth, panel + b.k * GEMM_COLUMNS, s->in_channels * GEMM_COLUMNS, u);
     winograd_product_block(&b);
   }
 }

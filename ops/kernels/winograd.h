@@ -1,5 +1,5 @@
-/* ops/kernels/winograd.h -- 3x3 convolutions of stride 1 by Winograd's method F(size x size, 3x3), size 2 or 4: a tile of
-** size x size outputs is made of n x n inputs, n = size + 2, with n * n multiplications a channel instead of 9 * size * size.
+/* ops/kernels/winograd.h -- 3x3 convolutions by Winograd's method F(size x size, 3x3): a tile of size x size outputs is made of
+** n x n inputs, with n * n multiplications a channel instead of 9 * size * size; n is size + 2, of stride 2 2 * size + 1.
 ** Internal to libmien: the parts of one instruction set; ops/conv_winograd.h puts them together. */
 #ifndef MIEN_OPS_KERNELS_WINOGRAD_H
 #define MIEN_OPS_KERNELS_WINOGRAD_H
@@ -39,7 +39,7 @@ typedef struct mien__winograd {
   void (*product)(const mien__winograd_shape *s, int64_t tiles, int64_t columns, const float *v, const float *panel,
                   const float *next, float *m);
   /* The same with a panel as gemm_pack lays it out, [9][in_channels][columns], whose weights are transformed in passing, into
-  ** u: 3 * (size + 2) * (MIEN_WINOGRAD_BLOCK * columns + MIEN_WINOGRAD_SKEW) floats. Out of memory come a fraction of the bytes. */
+  ** u: (size + 2)^2 * (MIEN_WINOGRAD_BLOCK * columns + MIEN_WINOGRAD_SKEW) floats. Out of memory come a fraction of the bytes. */
   void (*product_raw)(const mien__winograd_shape *s, int64_t tiles, int64_t columns, const float *v, const float *panel,
                       const float *next, float *u, float *m);
   /* One tile of M into tile[size * size][gemm_columns], of which `columns` columns are in use. False when an infinity or NaN

@@ -307,19 +307,17 @@ static void winograd_large_body(mien_env *env) {
   }
 }
 
-/* An image alone has the bits that it has in a batch, also by what mien.Conv itself chooses. */
-static void winograd_batch_body(mien_env *env) {
-  mien_op ops[NAMES + 1];
-  winograd_register(env, ops);
+/* Tiles of an image that a product holds at once, unlike those of the batch, among them. */
+static void winograd_batch_of(mien_env *env, int64_t high, int64_t wide) {
   for (int k = 0; k <= FORCED; k++) {
     uint64_t seed = 5;
     const int64_t stride = k < FORCED ? forced[k].stride : 1;
-    const int64_t one = 19 * 27 * 64, out = (18 / stride + 1) * (26 / stride + 1) * 64;
+    const int64_t one = high * wide * 64, out = ((high - 1) / stride + 1) * ((wide - 1) / stride + 1) * 64;
     op_call c = {.domain = k < FORCED ? "test" : "mien", .name = k < FORCED ? forced[k].name : "Conv", .version = 1};
     op_attr_ints(&c, "pads", OP_DIMS(1, 1, 1, 1), 4);
     op_attr_ints(&c, "strides", OP_DIMS(stride, stride), 2);
     op_attr_i(&c, "channels_last", 1);
-    float *x = isa_in(&c, 4, OP_DIMS(3, 19, 27, 64), &seed);
+    float *x = isa_in(&c, 4, OP_DIMS(3, high, wide, 64), &seed);
     isa_in(&c, 4, OP_DIMS(64, 64, 3, 3), &seed);
     op_run_ok(env, &c);
     float *all = c.out[0].data;
@@ -334,6 +332,15 @@ static void winograd_batch_body(mien_env *env) {
     free(all);
     op_free(&c);
   }
+}
+
+/* An image alone has the bits that it has in a batch, also by what mien.Conv itself chooses. */
+static void winograd_batch_body(mien_env *env) {
+  mien_op ops[NAMES + 1];
+  winograd_register(env, ops);
+  winograd_batch_of(env, 19, 27);
+  winograd_batch_of(env, 14, 13);
+  winograd_batch_of(env, 7, 8);
 }
 
 static conv_problem problem(int64_t channels, int64_t size, int64_t kernel, int64_t stride, int64_t dilation,
