@@ -100,6 +100,28 @@ static void writes_whole_files(void **state) {
   assert_int_equal(entries(), before + 1);
 }
 
+/* Pieces that end before, at and behind the buffer's end, and such as are larger. */
+static void writes_large_files(void **state) {
+  (void)state;
+  enum { BYTES = 13 << 20 };
+  static const size_t sizes[] = {1, (2 << 20) - 1, 2 << 20, 5, 4 << 20, 3 << 20, 70000};
+  uint8_t *data = test_malloc(BYTES);
+  mien__writer *w;
+  mien__file file;
+  size_t at = 0;
+  for (size_t i = 0; i < BYTES; i++) data[i] = (uint8_t)(i * 2654435761u >> 24);
+  assert_int_equal(mien__writer_create(env, test_path("large"), &w, NULL), MIEN_OK);
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; at += sizes[i++])
+    assert_int_equal(mien__writer_write(w, data + at, sizes[i], NULL), MIEN_OK);
+  assert_true(at <= BYTES);
+  assert_int_equal(mien__writer_finish(w, true, NULL), MIEN_OK);
+  assert_int_equal(mien__file_open(env, test_path("large"), false, &file, NULL), MIEN_OK);
+  assert_int_equal(file.size, at);
+  assert_memory_equal(file.data, data, at);
+  mien__file_close(env, &file);
+  test_free(data);
+}
+
 static void keeps_mode_and_old_file(void **state) {
   (void)state;
   mien__writer *w;
@@ -143,7 +165,7 @@ static void write_failures(void **state) {
   assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
   char block[70000] = {0};
   mien_status status = MIEN_OK;
-  for (int i = 0; i < 3 && status == MIEN_OK; i++) status = mien__writer_write(w, block, sizeof block, &error);
+  for (int i = 0; i < 60 && status == MIEN_OK; i++) status = mien__writer_write(w, block, sizeof block, &error);
   assert_int_equal(status, MIEN_IO);
   assert_non_null(strstr(error.message, "cannot write"));
   assert_int_equal(mien__writer_finish(w, false, NULL), MIEN_OK);
@@ -152,8 +174,9 @@ static void write_failures(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(maps_and_copies),         cmocka_unit_test(copies_are_limited),
-                                     cmocka_unit_test(regular_files_only),      cmocka_unit_test(writes_whole_files),
-                                     cmocka_unit_test(keeps_mode_and_old_file), cmocka_unit_test(write_failures)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(maps_and_copies),    cmocka_unit_test(copies_are_limited),
+                                     cmocka_unit_test(regular_files_only), cmocka_unit_test(writes_whole_files),
+                                     cmocka_unit_test(writes_large_files), cmocka_unit_test(keeps_mode_and_old_file),
+                                     cmocka_unit_test(write_failures)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
