@@ -1,6 +1,7 @@
 /* convert.c -- the way from an ONNX file to a plan file, step by step. The plan gets its name when everything else is done. */
-#include "converter/convert.h"
+#include "converter/choose.h"
 
+#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -17,6 +18,8 @@ typedef struct job {
   mien__summary summary;
   mien_error no_golden;
   mien__writer *writer;
+  mien__choice choice;
+  mien__choice *chosen; /* what the passes ask; NULL: nothing */
 } job;
 
 static const mien_convert_options no_options;
@@ -125,10 +128,15 @@ static mien_status verify(job *j) {
   return MIEN_OK;
 }
 
-static mien_status steps(job *j, const char *path) {
+/* Imports with the passes of the options, which run later. */
+static mien_status begin(job *j, const char *path) {
   MIEN_TRY(mien__passes_create(j->env, NULL, &j->passes, j->error));
   mien__passes_precision(j->passes, j->options->precision);
   if (j->options->skip_passes) MIEN_TRY(mien__passes_skip(j->passes, j->options->skip_passes, j->error));
+  if (j->chosen) {
+    j->passes->accepts = mien__choice_accepts;
+    j->passes->accepts_context = j->chosen;
+  }
   MIEN_TRY(import(j, path));
   j->facts = (mien__plan_facts){.sha256 = j->import.sha256,
                                 .passes = j->passes,
@@ -136,10 +144,7 @@ static mien_status steps(job *j, const char *path) {
                                 .nodes_before_count = j->summary.before_count,
                                 .skipped = j->options->skip_passes,
                                 .precision = j->options->precision};
-  if (j->options->verify > 0) MIEN_TRY(open_reference(j));
-  MIEN_TRY(optimise(j));
-  MIEN_TRY(write_and_run(j));
-  return verify(j);
+  return MIEN_OK;
 }
 
 static void clear(job *j) {
@@ -147,7 +152,62 @@ static void clear(job *j) {
   mien__trial_close(&j->reference);
   mien__passes_destroy(j->passes);
   if (j->import.env) mien__import_close(&j->import);
+  mien__choice_clear(&j->choice);
   mien__pool_clear(&j->pool);
+}
+
+/* ---- products chosen by their errors */
+
+typedef struct build_context {
+  const job *j;
+  const char *path;
+} build_context;
+
+/* The model once more, as far as a plan that has run. */
+static mien_status build(void *context, mien__choice *choice, mien__trial *trial, mien_error *error) {
+  const build_context *b = context;
+  mien_convert_options options = *b->j->options;
+  options.progress = NULL;
+  job j = {.env = b->j->env, .options = &options, .error = error, .target = b->j->target, .chosen = choice};
+  Mien__Plan__Check *check = NULL;
+  mien__pool_init(&j.pool, j.env, (size_t)j.env->limits.load_bytes);
+  mien_status status = begin(&j, b->path);
+  if (status == MIEN_OK) status = optimise(&j);
+  if (status == MIEN_OK) status = write_temporary(&j);
+  if (status == MIEN_OK) status = mien__trial_open(&j.trial, j.env, mien__writer_temporary(j.writer), error);
+  if (status == MIEN_OK)
+    status = mien__golden_record(&j.trial, j.import.graph, options.seed, &j.pool, &check, &j.no_golden, error);
+  if (status == MIEN_OK && !check)
+    status = mien__fail(error, MIEN_UNSUPPORTED,
+                        "errors cannot be measured, the plan did not run on made-up inputs: %s", j.no_golden.message);
+  if (j.writer) {
+    mien_status dropped = drop_temporary(&j);
+    if (status == MIEN_OK) status = dropped;
+  }
+  if (status == MIEN_OK) {
+    *trial = j.trial;
+    j.trial = (mien__trial){0};
+  }
+  clear(&j);
+  return status;
+}
+
+static mien_status choose(job *j, const char *path) {
+  build_context context = {.j = j, .path = path};
+  return j->chosen ? mien__choose(j->chosen, build, &context, j->options, j->error) : MIEN_OK;
+}
+
+static mien_status steps(job *j, const char *path) {
+  if (j->options->max_error > 0) {
+    j->choice = (mien__choice){.env = j->env, .bound = j->options->max_error};
+    j->summary.choice = j->chosen = &j->choice;
+  }
+  MIEN_TRY(begin(j, path)); /* says what is not supported before anything is measured */
+  MIEN_TRY(choose(j, path));
+  if (j->options->verify > 0) MIEN_TRY(open_reference(j));
+  MIEN_TRY(optimise(j));
+  MIEN_TRY(write_and_run(j));
+  return verify(j);
 }
 
 mien_status mien_convert(mien_env *env, const char *onnx_path, const char *plan_path,
@@ -158,6 +218,11 @@ mien_status mien_convert(mien_env *env, const char *onnx_path, const char *plan_
   if (options && !mien__precision_name(options->precision))
     return mien__fail(error, MIEN_INVALID_ARGUMENT, "precision is %d, expected one of mien_precision",
                       (int)options->precision);
+  if (options && !(options->max_error >= 0 && isfinite(options->max_error)))
+    return mien__fail(error, MIEN_INVALID_ARGUMENT, "max_error is a number >= 0");
+  if (options && options->max_error > 0 && options->precision != MIEN_PRECISION_BF16)
+    return mien__fail(error, MIEN_INVALID_ARGUMENT, "max_error chooses what bf16 rounds; precision is %s",
+                      mien__precision_name(options->precision));
   mien_error own = {0};
   job j = {.env = env, .options = options ? options : &no_options, .error = error ? error : &own, .target = plan_path};
   if (report) *report = (mien_convert_report){0};

@@ -66,6 +66,7 @@ typedef struct mien__summary {
   size_t difference_count;
   int runs;
   mien_precision precision;
+  const struct mien__choice *choice; /* NULL: all products */
 } mien__summary;
 
 mien_status mien__report(mien_env *env, const mien__summary *summary, mien_convert_report *report, mien_error *error);

@@ -25,8 +25,13 @@ typedef struct mien__pass_run {
   int32_t pattern_count;
   int32_t patches, refused; /* of the last run; refused ones at one root count once */
   bool skipped;
-  bool off; /* belongs to a precision that was not asked for */
+  bool off;     /* belongs to a precision that was not asked for */
+  bool limited; /* to what `accepts` accepts: belongs to a precision */
 } mien__pass_run;
+
+/* Whether a patch of the precision's pass may be applied at this node. */
+typedef mien_status (*mien__passes_accepts)(void *context, const mien__graph *g, mien_node_id node, bool *accepted,
+                                            mien_error *error);
 
 typedef struct mien__passes {
   mien_env *env;
@@ -35,8 +40,10 @@ typedef struct mien__passes {
   int32_t run_count;
   mien__patch_log *log;
   int32_t log_count, log_room;
-  int32_t patches; /* applied */
-  int32_t refused; /* entries of the log that were dropped */
+  int32_t patches;              /* applied */
+  int32_t refused;              /* entries of the log that were dropped */
+  mien__passes_accepts accepts; /* NULL: all */
+  void *accepts_context;
 } mien__passes;
 
 /* Collects the rewrites of tables (NULL: mien__pass_tables) and of the env's plugins, in order: stages, then `after`, then names.

@@ -1,5 +1,5 @@
 /* report.c -- what a conversion tells at its end, as JSON for programs and as text for people. */
-#include "converter/convert.h"
+#include "converter/choose.h"
 
 #include <cJSON.h>
 #include <math.h>
@@ -100,6 +100,11 @@ static void text_report(text *t, const mien__summary *s) {
         stored = (int)s->passes->runs[i].patches;
     add(t, "precision  %s: weights of %d products; --verify lets outputs differ by %s of their largest value\n",
         mien__precision_name(s->precision), stored, real(mien__verify_bound(MIEN_F32, s->precision), a));
+    if (s->choice)
+      add(t,
+          "           of %d that could be, by their errors in %d runs: largest %s, root mean square %s, allowed %s\n",
+          (int)s->choice->count, s->choice->inputs, real(s->choice->largest, a), real(s->choice->rms, b),
+          real(s->choice->bound, c));
   }
   add(t, "plan       %s (model %s), constants %s", bytes(s->sizes.file_bytes, a), bytes(s->source_bytes, b),
       bytes(s->sizes.constant_bytes, c));
@@ -169,6 +174,24 @@ static void json_verified(cJSON *root, const mien__summary *s) {
   }
 }
 
+static void json_choice(cJSON *root, const mien__choice *c) {
+  cJSON *choice = cJSON_AddObjectToObject(root, "rounded");
+  int chosen = 0;
+  double work = 0, all = 0;
+  for (int32_t i = 0; i < c->count; i++) {
+    chosen += c->products[i].chosen;
+    all += c->products[i].work;
+    work += c->products[i].chosen ? c->products[i].work : 0;
+  }
+  cJSON_AddNumberToObject(choice, "products", chosen);
+  cJSON_AddNumberToObject(choice, "of", c->count);
+  cJSON_AddNumberToObject(choice, "part_of_multiplications", all > 0 ? work / all : 0);
+  cJSON_AddNumberToObject(choice, "allowed", c->bound);
+  cJSON_AddNumberToObject(choice, "largest", c->largest);
+  cJSON_AddNumberToObject(choice, "rms", c->rms);
+  cJSON_AddNumberToObject(choice, "runs", c->inputs);
+}
+
 static cJSON *json_report(const mien__summary *s) {
   const mien__graph *g = s->import->graph;
   cJSON *root = cJSON_CreateObject();
@@ -181,6 +204,7 @@ static cJSON *json_report(const mien__summary *s) {
   for (int32_t i = 0; i < g->opset_count; i++)
     cJSON_AddNumberToObject(opsets, mien__domain_text(g->opsets[i].domain), (double)g->opsets[i].version);
   cJSON_AddStringToObject(root, "precision", mien__precision_name(s->precision));
+  if (s->choice) json_choice(root, s->choice);
   json_counts(root, "nodes_before", s->before, s->before_count);
   json_counts(root, "nodes_after", s->after, s->after_count);
   json_passes(root, s->passes);

@@ -58,6 +58,7 @@ static mien_status store_as(mien_rewriter *r, int32_t dtype) {
   mien_value in[PASS_INPUTS], z;
   const int count = h->in_count(r, root);
   if (count > PASS_INPUTS || !pass_is_f32(r, pass_in(r, root, PASS_W))) return MIEN_OK;
+  if (pass_is_op(r, root, "mien.Linear") && pass_rank(r, pass_in(r, root, PASS_W)) != 2) return MIEN_OK; /* in panels */
   if (dtype == MIEN_BF16 && pass_is_op(r, root, "mien.Conv")) {
     if (!is_plain_conv(r, root)) return MIEN_OK;
     const conv_problem p = problem_of(r, root);

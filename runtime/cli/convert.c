@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPTION_SKIP = 1, OPTION_VERIFY, OPTION_STOP, OPTION_SEED, OPTION_PRECISION };
+enum { OPTION_SKIP = 1, OPTION_VERIFY, OPTION_STOP, OPTION_SEED, OPTION_PRECISION, OPTION_MAX_ERROR };
 
 static const struct option table[] = {CLI_COMMON,
                                       {"output", required_argument, NULL, 'o'},
@@ -13,6 +13,7 @@ static const struct option table[] = {CLI_COMMON,
                                       {"stop-after-patch", required_argument, NULL, OPTION_STOP},
                                       {"seed", required_argument, NULL, OPTION_SEED},
                                       {"precision", required_argument, NULL, OPTION_PRECISION},
+                                      {"max-error", required_argument, NULL, OPTION_MAX_ERROR},
                                       {0}};
 
 static bool precision_of(const char *text, mien_precision *precision) {
@@ -75,12 +76,18 @@ static int run(int argc, char **argv) {
         if (!precision_of(optarg, &convert.precision))
           return cli_usage(&cli_convert, "--precision is '%s', expected fp32, bf16 or fp16-weights", optarg);
         break;
+      case OPTION_MAX_ERROR:
+        if (!cli_number(optarg, 1e-30, 1e30, &convert.max_error))
+          return cli_usage(&cli_convert, "--max-error is '%s', expected a number above 0", optarg);
+        break;
       default: return CLI_USAGE;
     }
   }
   const char *model = cli_argument(&cli_convert, argc, argv, "model");
   if (!model) return CLI_USAGE;
   if (!output) return cli_usage(&cli_convert, "-o PLAN is missing");
+  if (convert.max_error > 0 && convert.precision != MIEN_PRECISION_BF16)
+    return cli_usage(&cli_convert, "--max-error is for --precision bf16");
   bool terminal = isatty(STDERR_FILENO) == 1;
   if (terminal) convert.progress = show_progress;
   mien_env *env = NULL;
@@ -110,6 +117,9 @@ const cli_command cli_convert = {
         "  --precision P          fp32 (the default); bf16: linear layers and most convolutions in bfloat16, summed in "
         "fp32;\n"
         "                         fp16-weights: their weights stored in float16, half the file, computed in fp32\n"
+        "  --max-error E          with bf16: round only so many products that outputs stay within E of fp32's on\n"
+        "                         seeded inputs, and 5 times their root mean square error too; converts once a "
+        "product\n"
         "  --plugin FILE          load a plugin (repeat for more)\n"
         "  --skip-pass NAME       leave a pass out (repeat for more)\n"
         "  --stop-after-patch N   apply the first N patches only: bisects a wrong result\n"

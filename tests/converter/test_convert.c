@@ -295,6 +295,79 @@ static void halves_of_a_product(void **state) {
     }
 }
 
+/* Two products of which the second one's output is a thousand times as large, and so are its errors. */
+static wire two_products(bool floats) {
+  static float small[64 * 96], large[64 * 96];
+  for (int k = 0; k < 64 * 96; k++) {
+    small[k] = (float)((k * 7919 + 13) % 1009 - 504) / 4096; /* more bits than bfloat16 has */
+    large[k] = 1000 * small[k];
+  }
+  wire graph = {0};
+  wire_message(&graph, 11, onnx_value("x", MIEN_F32, "3,64"));
+  wire_message(&graph, 12, onnx_value(floats ? "y" : "i", floats ? MIEN_F32 : MIEN_I64, floats ? "3,96" : "1,96"));
+  wire_message(&graph, 12, onnx_value(floats ? "z" : "k", floats ? MIEN_F32 : MIEN_I64, floats ? "3,96" : "1,96"));
+  wire_message(&graph, 5, onnx_floats("small", "64,96", small, 64 * 96));
+  wire_message(&graph, 5, onnx_floats("large", "64,96", large, 64 * 96));
+  wire_message(&graph, 1, onnx_node("MatMul", "first", "x,small", "y"));
+  wire_message(&graph, 1, onnx_node("MatMul", "second", "x,large", "z"));
+  if (floats) return onnx_model(graph);
+  wire_message(&graph, 1, onnx_node("ArgMax", "third", "y", "i"));
+  wire_message(&graph, 1, onnx_node("ArgMax", "fourth", "z", "k"));
+  return onnx_model(graph);
+}
+
+/* Products are rounded as long as the outputs stay within the bound; those that they suffer from most stay. */
+static void products_within_a_bound(void **state) {
+  (void)state;
+  static const struct {
+    double bound;
+    int rounded;
+  } rows[] = {
+      {1e-7, 0}, {1, 1}, {1e6, 2}}; /* errors are near 0.001 and near 1: 64 terms of 0.07 x 1, each 0.0016 off */
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    const mien_convert_options options = {.precision = MIEN_PRECISION_BF16, .max_error = rows[i].bound, .verify = 2};
+    mien_convert_report report = {0};
+    char said[64];
+    converts(two_products(true), &options, &report);
+    snprintf(said, sizeof said, "weights of %d products", rows[i].rounded);
+    assert_non_null(strstr(report.text, said));
+    assert_non_null(strstr(report.text, "of 2 that could be"));
+    mien_plan *plan = open_plan();
+    assert_int_equal(plan->section_bytes[MIEN__SECTION_CONSTANTS], 64 * 96 * (8 - 2 * rows[i].rounded));
+    float largest = 0; /* of the weights that stay */
+    for (size_t k = 0; k < plan->source->n_constants; k++)
+      if (plan->tensors[k].type.dtype == MIEN_F32) largest = fmaxf(largest, fabsf(((float *)plan->tensors[k].data)[0]));
+    assert_int_equal(largest > 100, rows[i].rounded < 2);
+    mien_plan_close(plan);
+    mien_convert_report_free(env, &report);
+  }
+}
+
+static void bounds_that_cannot_be_had(void **state) {
+  (void)state;
+  mien_error error;
+  mien_convert_report report = {0};
+  mien_convert_options options = {.precision = MIEN_PRECISION_BF16, .max_error = 0.1};
+  assert_int_equal(convert_with(two_products(false), &options, NULL, &error), MIEN_UNSUPPORTED);
+  assert_non_null(strstr(error.message, "no output is of floats"));
+  wire bad = {0};
+  wire_message(&bad, 11, onnx_value("x", MIEN_F32, "N"));
+  wire_message(&bad, 12, onnx_value("y", MIEN_F32, "N"));
+  wire_message(&bad, 1, onnx_node("NoSuchOp", "first", "x", "y"));
+  assert_int_equal(convert_with(onnx_model(bad), &options, &report, &error), MIEN_UNSUPPORTED);
+  assert_non_null(strstr(report.text, "node 'first' (NoSuchOp-17)"));
+  mien_convert_report_free(env, &report);
+  static const double wrong[] = {-1, (double)NAN, (double)INFINITY};
+  for (int i = 0; i < 3; i++) {
+    options.max_error = wrong[i];
+    assert_int_equal(convert_with(two_products(true), &options, NULL, &error), MIEN_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "max_error is a number"));
+  }
+  options = (mien_convert_options){.max_error = 1};
+  assert_int_equal(convert_with(two_products(true), &options, NULL, &error), MIEN_INVALID_ARGUMENT);
+  assert_non_null(strstr(error.message, "precision is fp32"));
+}
+
 /* ---- names */
 
 static const Mien__Plan__ValueName *name_row(const mien_plan *plan, const char *name) {
@@ -588,22 +661,19 @@ static void *failing_alloc(void *context, void *pointer, size_t old_size, size_t
   return memory;
 }
 
-static void no_memory(void **state) {
-  (void)state;
+static void converts_without_memory(wire model, const mien_convert_options *convert) {
   failing f = {0};
   const mien_env_options options = {.alloc = failing_alloc, .alloc_context = &f};
   mien_env *own;
   assert_int_equal(mien_env_create(&options, &own, NULL), MIEN_OK);
-  wire model = onnx_model(norm_conv_graph());
   test_write("model.onnx", model.at, model.length);
   unlink(test_path("out.plan"));
   char in[256];
   snprintf(in, sizeof in, "%s", test_path("model.onnx"));
   long live = f.live, total;
   int count = entries();
-  const mien_convert_options verify = {.verify = 1};
   f.calls = 0;
-  assert_int_equal(mien_convert(own, in, test_path("out.plan"), &verify, NULL, NULL), MIEN_OK);
+  assert_int_equal(mien_convert(own, in, test_path("out.plan"), convert, NULL, NULL), MIEN_OK);
   total = f.calls;
   unlink(test_path("out.plan"));
   assert_int_equal(f.live, live);
@@ -612,7 +682,7 @@ static void no_memory(void **state) {
     mien_convert_report report;
     f.calls = 0;
     f.fail_at = k;
-    mien_status status = mien_convert(own, in, test_path("out.plan"), &verify, &report, &error);
+    mien_status status = mien_convert(own, in, test_path("out.plan"), convert, &report, &error);
     if (status != MIEN_NO_MEMORY && status != MIEN_OK) fail_msg("allocation %ld: %s", k, error.message);
     if (status == MIEN_NO_MEMORY) {
       assert_null(report.text);
@@ -623,9 +693,16 @@ static void no_memory(void **state) {
     if (f.live != live) fail_msg("allocation %ld: %ld blocks are left", k, f.live - live);
   }
   f.fail_at = 0;
-  assert_int_equal(mien_convert(own, in, test_path("out.plan"), &verify, NULL, NULL), MIEN_OK);
+  assert_int_equal(mien_convert(own, in, test_path("out.plan"), convert, NULL, NULL), MIEN_OK);
   mien_env_destroy(own);
   assert_int_equal(f.live, 0);
+}
+
+static void no_memory(void **state) {
+  (void)state;
+  converts_without_memory(onnx_model(norm_conv_graph()), &(mien_convert_options){.verify = 1});
+  converts_without_memory(two_products(true),
+                          &(mien_convert_options){.precision = MIEN_PRECISION_BF16, .max_error = 1});
 }
 
 static void lists_passes(void **state) {
@@ -648,6 +725,8 @@ int main(void) {
       cmocka_unit_test(recipes_run_again),
       cmocka_unit_test(precisions),
       cmocka_unit_test(halves_of_a_product),
+      cmocka_unit_test(products_within_a_bound),
+      cmocka_unit_test(bounds_that_cannot_be_had),
       cmocka_unit_test(every_name_has_a_place),
       cmocka_unit_test(equal_bytes_once),
       cmocka_unit_test(metadata_becomes_meta),
