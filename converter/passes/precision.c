@@ -4,7 +4,7 @@
 ** float16: every such operand; the session widens it. bfloat16: those that are multiplied as a matrix. What Winograd's method at
 ** stride 1 or the depthwise kernel may take stays float32, on every machine: which of the methods that apply is fastest is each
 ** machine's choice. So do convolutions of few channels a group, whose rounding takes as long as their products gain, and biases,
-** scales, norms and whatever plugins' operators take. */
+** scales, norms and whatever plugins' operators take. With --max-error so do the products that converter/choose.c spares. */
 #include "ops/conv.h"
 #include "pass.h"
 
