@@ -23,7 +23,7 @@ if [ -n "$full" ]; then
   build/tests/conformance --expect tests/conformance.expect "$work/onnx/node"
   .venv/bin/python tests/random/generate.py --seed 5000 --count 1500 "$work/random"
   build/tests/conformance --atol 2e-5 --rtol 2e-3 "$work/random"
-  .venv/bin/python -m pytest -q -ra -m "not full" tests
+  .venv/bin/python -m pytest -q -ra -n "$(nproc)" -m "not full" tests
   # Full size, from export to answer; tests/models has more that is marked full, on the exports alone.
-  .venv/bin/python -m pytest -q -ra -m full tests/end_to_end
+  .venv/bin/python -m pytest -q -ra -n "$(nproc)" -m full tests/end_to_end
 fi
