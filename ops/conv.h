@@ -43,6 +43,7 @@ struct conv_state {
   int64_t chunk, chunks;                                   /* rows an item takes, items a unit */
   int64_t panels;                                          /* a group */
   int64_t together;                                        /* taps that are one piece */
+  int64_t lines;                                           /* of Y, whose pointers are made together */
   size_t packed_each;                                      /* floats of one group's weights */
   const float *packed;                                     /* NULL: W is not constant */
   size_t pads_at, offsets_at, rows_at, block_at, panel_at; /* in scratch */
@@ -348,9 +349,8 @@ static inline mien_status conv_scratch(mien_node *n, conv_state *s, bool pointer
 
 static inline void *conv_at(mien_node *n, size_t offset) { return (char *)mien_scratch_of(n) + offset; }
 
-/* Padding values, of the taps of one piece, in memory that the kernel may read whole; offsets of the taps. */
-static inline const float *conv_begin(mien_node *n, const conv_state *s) {
-  conv_offsets(&s->p, conv_at(n, s->offsets_at));
+/* Padding values, of the taps of one piece, in memory that the kernel may read whole. */
+static inline const float *conv_padding(mien_node *n, const conv_state *s) {
   const mien_tensor *given = mien_in_count(n) > 6 ? mien_in(n, 6) : NULL;
   if (!s->p.channels_last || (given && s->together == 1)) return given ? given->data : NULL;
   float *pads = conv_at(n, s->pads_at);
@@ -361,6 +361,12 @@ static inline const float *conv_begin(mien_node *n, const conv_state *s) {
     else
       memset(pads + t * s->p.in_channels, 0, bytes);
   return pads;
+}
+
+/* The same, and offsets of the taps. */
+static inline const float *conv_begin(mien_node *n, const conv_state *s) {
+  conv_offsets(&s->p, conv_at(n, s->offsets_at));
+  return conv_padding(n, s);
 }
 
 /* ---- the product of gathered rows: both layouts, any group */

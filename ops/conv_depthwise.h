@@ -1,10 +1,9 @@
 /* ops/conv_depthwise.h -- the part of ops/conv.h that runs depthwise convolutions, channels last. An item is a line of output
-** pixels. Where a window hangs over the map its taps are found by a table of pointers; the pixels between, whose windows lie
-** inside, are found from the first one. */
+** pixels or, of long lines, a part of one. The kernel finds the pixels of the map's lines by pointer; those outside it are padding. */
 #ifndef MIEN_OPS_CONV_DEPTHWISE_H
 #define MIEN_OPS_CONV_DEPTHWISE_H
 
-enum { CONV_DEPTHWISE_EDGE = 8 }; /* pixels that are computed together at an edge: a block of the kernel */
+enum { CONV_DEPTHWISE_TABLES = 16 * 1024 }; /* bytes of pointers that are in use at once */
 
 static inline bool conv_depthwise_applies(const conv_problem *p) {
   return p->channels_last && p->in_each == 1 && p->out_each == 1 && p->group > 1;
@@ -30,94 +29,122 @@ static inline size_t conv_depthwise_bytes(const conv_problem *p, const mien_math
   return __builtin_mul_overflow(bytes, sizeof(float), &bytes) ? SIZE_MAX : bytes;
 }
 
+/* Pixels of a line of the map, with padding, that `count` neighbouring output pixels take. */
+static inline int64_t conv_depthwise_pixels(const conv_problem *p, int64_t count) {
+  const mien_window *w = &p->w;
+  return count > 0 ? (count - 1) * w->stride[2] + (w->kernel[2] - 1) * w->dilation[2] + 1 : 0;
+}
+
 static inline mien_status conv_depthwise_prepare(mien_node *n, conv_state *s) {
   const conv_problem *p = &s->p;
-  s->units = s->panels = 1;
-  s->chunk = p->w.out[2];
+  const mien_window *w = &p->w;
+  const int64_t lines = w->kernel[0] * w->kernel[1], step = w->stride[2] * lines * (int64_t)sizeof(float *);
+  const int64_t parts = conv_ceil(w->out[2], conv_ceil(CONV_DEPTHWISE_TABLES, step));
+  s->units = 1;
+  s->chunk = parts > 1 ? conv_ceil(w->out[2], parts) : w->out[2];
+  s->panels = parts > 1 ? conv_ceil(w->out[2], s->chunk) : 1; /* parts of a line */
   s->span = p->images * p->out_pixels;
-  s->chunks = s->chunk > 0 ? s->span / s->chunk : 0;
-  size_t total = 0;
-  bool fits = conv_room(&total, &s->pads_at, p->in_channels, 1, sizeof(float));
-  fits = fits && conv_room(&total, &s->offsets_at, p->taps, 1, sizeof(int64_t));
-  fits = fits && conv_room(&total, &s->rows_at, conv_min(s->chunk, CONV_DEPTHWISE_EDGE), p->taps, sizeof(float *));
+  s->chunks = w->out[2] > 0 ? s->span / w->out[2] : 0; /* lines */
+  size_t total = 0, tables = 0;
+  bool fits = conv_room(&tables, &s->rows_at, conv_depthwise_pixels(p, s->chunk), lines, sizeof(float *));
+  s->lines = 1;
+  if (s->panels == 1 && tables > 0) s->lines = conv_min(w->out[1], conv_ceil(CONV_DEPTHWISE_TABLES, (int64_t)tables));
+  fits = fits && conv_room(&total, &s->pads_at, p->in_channels, 1, sizeof(float));
+  fits = fits && conv_room(&total, &s->offsets_at, s->lines, lines, sizeof(float **));
+  fits = fits && conv_room(&total, &s->rows_at, s->lines, (int64_t)tables, 1);
   fits = fits && conv_room(&total, &s->panel_at, s->packed ? 0 : p->taps, p->out_channels, sizeof(float));
   if (!fits) return mien_fail(n, MIEN_LIMIT, "the window is too large");
   MIEN_TRY(mien_scratch(n, total));
   const double vectors = (double)p->out_channels / (double)mien_math_of(n)->gemm_columns;
-  mien_work(n, s->chunks, 1.3 * (double)p->taps * vectors * (double)s->chunk + 100);
+  mien_work(n, s->chunks * s->panels, 1.3 * (double)p->taps * vectors * (double)s->chunk + 100);
   return MIEN_OK;
 }
 
 typedef struct conv_depthwise_job {
   const conv_problem *p;
   const mien_math *math;
-  const float *x, *pad, *w;
-  const int64_t *offset;
-  const float **table;
+  const float *x, *pad;
+  const float *const **pixels; /* lines of windows, of every output line */
+  const float **table;         /* of their pixels */
   float *y;
   const mien_epilogue *e;
+  mien_depthwise d;
 } conv_depthwise_job;
 
-/* Pixels [row, row + count) of all, anywhere. */
-static inline void conv_depthwise_edge(const conv_depthwise_job *j, int64_t row, int64_t count) {
-  const conv_problem *p = j->p;
-  for (int64_t take, blocks = conv_ceil(count, CONV_DEPTHWISE_EDGE); blocks > 0; blocks--, row += take, count -= take) {
-    take = count / blocks;
-    conv_table(p, j->x, j->pad, j->offset, row, take, j->table);
-    const mien_pieces a = {.rows = j->table, .stride = take, .count = p->taps, .length = p->in_channels, .step = 1};
-    const mien_epilogue part = epilogue_at(j->e, row, 0);
-    j->math->depthwise(take, &a, j->w, j->y + row * p->out_channels, p->out_channels, &part);
-  }
+/* Pointers at `count` pixels of line (i, j) of a map, from pixel `first` on. All may be outside. */
+static inline void conv_depthwise_line(const conv_depthwise_job *q, const float *map, int64_t i, int64_t j,
+                                       int64_t first, int64_t count, const float **table) {
+  const conv_problem *p = q->p;
+  const mien_window *w = &p->w;
+  const int64_t step = p->x_space[2];
+  const bool inside = i >= 0 && i < w->in[0] && j >= 0 && j < w->in[1] && first < w->in[2] && first + count > 0;
+  const int64_t low = !inside ? count : first < 0 ? -first : 0;
+  const int64_t high = inside ? conv_min(w->in[2] - first, count) : count;
+  const float *at = inside ? map + i * p->x_space[0] + j * p->x_space[1] + (first + low) * step : q->pad;
+  int64_t k = 0;
+  for (; k < low; k++) table[k] = q->pad;
+  for (; k < high; k++, at += step) table[k] = at;
+  for (; k < count; k++) table[k] = q->pad;
 }
 
-/* Pixels of one line whose windows are inside. */
-static inline void conv_depthwise_between(const conv_depthwise_job *j, int64_t row, int64_t count) {
-  const conv_problem *p = j->p;
-  conv_table(p, j->x, j->pad, j->offset, row, 1, j->table);
-  const mien_pieces a = {.rows = j->table, .stride = 1, .count = p->taps, .length = p->in_channels, .step = 1};
-  const mien_epilogue part = epilogue_at(j->e, row, 0);
-  j->math->depthwise_line(count, p->w.stride[2] * p->x_space[2], &a, j->w, j->y + row * p->out_channels,
-                          p->out_channels, &part);
-}
-
-static inline void conv_depthwise_one_line(const conv_depthwise_job *j, int64_t line) {
-  const conv_problem *p = j->p;
-  const int64_t width = p->w.out[2], row = line * width;
-  int64_t o[MIEN_WINDOW_RANK], low, high, first, last;
+/* Pointers for output pixels [row, row + take) and those below them, `count` lines in all. Lines that a window shares with the one
+** above are there already. */
+static inline void conv_depthwise_tables(const conv_depthwise_job *q, int64_t row, int64_t take, int64_t count) {
+  const conv_problem *p = q->p;
+  const mien_window *w = &p->w;
+  const int64_t tall = w->kernel[1], lines = w->kernel[0] * tall, pixels = conv_depthwise_pixels(p, take);
+  const int64_t down = w->stride[1] % w->dilation[1] == 0 ? w->stride[1] / w->dilation[1] : tall;
+  const float *map = q->x + row / p->out_pixels * p->in_pixels * p->in_channels;
+  const float **free = q->table;
+  int64_t o[MIEN_WINDOW_RANK];
   conv_locate(p, row % p->out_pixels, o);
-  bool inside = true;
-  for (int d = 0; d < 2; d++) {
-    conv_inside(&p->w, d, &first, &last);
-    inside = inside && o[d] >= first && o[d] < last;
-  }
-  conv_inside(&p->w, 2, &low, &high);
-  /* Whole blocks of a kernel: the edges' take some of the pixels between. */
-  if (low > 0) low = conv_min(conv_ceil(low, CONV_DEPTHWISE_EDGE) * CONV_DEPTHWISE_EDGE, width);
-  if (high < width)
-    high = high > CONV_DEPTHWISE_EDGE ? width - conv_ceil(width - high, CONV_DEPTHWISE_EDGE) * CONV_DEPTHWISE_EDGE : 0;
-  if (!inside || high <= low) {
-    conv_depthwise_edge(j, row, width);
-    return;
-  }
-  conv_depthwise_edge(j, row, low);
-  conv_depthwise_between(j, row + low, high - low);
-  conv_depthwise_edge(j, row + high, width - high);
+  for (int64_t l = 0; l < count; l++)
+    for (int64_t a = 0; a < lines; a++) {
+      const float *const **to = q->pixels + l * lines + a;
+      if (l > 0 && a % tall + down < tall) {
+        *to = to[down - lines];
+        continue;
+      }
+      const int64_t i = o[0] * w->stride[0] - w->before[0] + a / tall * w->dilation[0];
+      const int64_t j = (o[1] + l) * w->stride[1] - w->before[1] + a % tall * w->dilation[1];
+      conv_depthwise_line(q, map, i, j, o[2] * w->stride[2] - w->before[2], pixels, free);
+      *to = free;
+      free += pixels;
+    }
 }
 
 static inline mien_status conv_depthwise_run(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin,
                                              int64_t end) {
   const conv_problem *p = &s->p;
-  conv_depthwise_job j = {.p = p, .math = mien_math_of(n), .x = mien_in(n, 0)->data, .w = s->packed, .e = e};
-  j.pad = conv_begin(n, s);
-  j.offset = conv_at(n, s->offsets_at);
-  j.table = conv_at(n, s->rows_at);
-  j.y = mien_out(n, 0)->data;
-  if (!j.w) {
+  const int64_t tall = p->w.out[1], width = p->w.out[2], lines = p->w.kernel[0] * p->w.kernel[1];
+  conv_depthwise_job q = {.p = p, .math = mien_math_of(n), .x = mien_in(n, 0)->data, .e = e};
+  q.d = (mien_depthwise){.w = s->packed,
+                         .lines = lines,
+                         .width = p->w.kernel[2],
+                         .stride = p->w.stride[2],
+                         .dilation = p->w.dilation[2],
+                         .channels = p->out_channels};
+  q.pad = conv_padding(n, s);
+  q.pixels = conv_at(n, s->offsets_at);
+  q.table = conv_at(n, s->rows_at);
+  q.y = mien_out(n, 0)->data;
+  if (!q.d.w) {
     float *packed = conv_at(n, s->panel_at);
     conv_depthwise_pack(p, mien_in(n, 1)->data, packed);
-    j.w = packed;
+    q.d.w = packed;
   }
-  for (int64_t line = begin; line < end; line++) conv_depthwise_one_line(&j, line);
+  for (int64_t item = begin, count; item < end; item += count) {
+    const int64_t line = item / s->panels, first = item % s->panels * s->chunk;
+    const int64_t take = conv_min(s->chunk, width - first);
+    count = conv_min(conv_min(end - item, s->lines), tall - line % tall);
+    conv_depthwise_tables(&q, line * width + first, take, count);
+    for (int64_t l = 0; l < count; l++) {
+      const int64_t row = (line + l) * width + first;
+      const mien_epilogue part = epilogue_at(e, row, 0);
+      q.d.pixels = q.pixels + l * lines;
+      q.math->depthwise(take, &q.d, q.y + row * p->out_channels, p->out_channels, &part);
+    }
+  }
   return MIEN_OK;
 }
 

@@ -1,14 +1,17 @@
 /* ops/kernels/impl_depthwise.c -- depthwise convolutions, channels last: a vector of channels of several output pixels in
-** registers, so that a weight is read once for all of them. The sum of a pixel takes its taps in order, whichever pixels are
-** computed beside it. */
+** registers. Of windows three pixels wide, without holes, each pixel of the map is loaded once for all outputs that it adds to.
+** The sum of a pixel takes its taps in order, whichever pixels are computed beside it. */
 #include "ops/kernels/kernels.h"
 
 enum { DEPTHWISE_ROWS = 8 };
+#if defined(__clang__)
+#define DEPTHWISE_UNROLL MIEN_UNROLL
+#else
+#define DEPTHWISE_UNROLL _Pragma("GCC unroll 32")
+#endif
 
 typedef struct depthwise_call {
-  const mien_pieces *a;
-  int64_t next; /* `line`: from row to row of a piece */
-  const float *w;
+  const mien_depthwise *d;
   float *c;
   int64_t c_row;
   const mien_epilogue *e; /* not NULL */
@@ -16,23 +19,52 @@ typedef struct depthwise_call {
   float low, high;
 } depthwise_call;
 
-typedef void depthwise_fn(const depthwise_call *d, int64_t row);
+typedef void depthwise_fn(const depthwise_call *k, int64_t row);
 
-/* `count` of a vector's channels, from j on, of `rows` rows. line: row i of a piece begins first + i * next behind
-** what its pointer says. */
-VEC void depthwise_sums(const int rows, const bool line, const float *const *piece, int64_t stride, int64_t taps,
-                        int64_t first, int64_t next, const float *w, int64_t length, int64_t j, int64_t count,
-                        vf sum[DEPTHWISE_ROWS]) {
-  w += j;
-  MIEN_UNROLL
-  for (int i = 0; i < rows; i++) sum[i] = vf_set(0);
-  for (int64_t t = 0; t < taps; t++, piece += stride, w += length) {
+/* The taps of one line of the windows of `rows` pixels. */
+VEC void depthwise_taps(const int rows, const mien_depthwise *d, const float *const *at, const float *w, int64_t j,
+                        int64_t count, vf sum[DEPTHWISE_ROWS]) {
+  const int64_t taps = d->width, stride = d->stride, dilation = d->dilation, channels = d->channels;
+  for (int64_t b = 0; b < taps; b++, at += dilation, w += channels) {
     const vf weight = vf_load_count(w, count);
     MIEN_UNROLL
-    for (int i = 0; i < rows; i++) {
-      const float *x = line ? piece[0] + first + i * next + j : piece[i] + j;
-      sum[i] = vf_fma(vf_load_count(x, count), weight, sum[i]);
+    for (int i = 0; i < rows; i++) sum[i] = vf_fma(vf_load_count(at[i * stride] + j, count), weight, sum[i]);
+  }
+}
+
+/* The same where width and stride are these and dilation is 1. */
+VEC void depthwise_known(const int rows, const int width, const int stride, int64_t channels, const float *const *at,
+                         const float *w, int64_t j, int64_t count, vf sum[DEPTHWISE_ROWS]) {
+  vf weight[3];
+  MIEN_UNROLL
+  for (int b = 0; b < width; b++) weight[b] = vf_load_count(w + b * channels, count);
+  DEPTHWISE_UNROLL
+  for (int x = 0; x < (rows - 1) * stride + width; x++) {
+    const vf pixel = vf_load_count(at[x] + j, count);
+    MIEN_UNROLL
+    for (int b = 0; b < width; b++) {
+      const int i = (x - b) / stride;
+      if (x >= b && (x - b) % stride == 0 && i < rows) sum[i] = vf_fma(pixel, weight[b], sum[i]);
     }
+  }
+}
+
+/* `count` of a vector's channels, from j on, of `rows` pixels. width 0: any. */
+VEC void depthwise_sums(const int rows, const int width, const int stride, const mien_depthwise *d, int64_t row,
+                        int64_t j, int64_t count, vf sum[DEPTHWISE_ROWS]) {
+  const int64_t lines = d->lines, channels = d->channels, line_taps = d->width * channels;
+  const float *const *const *line = d->pixels;
+  const float *w = d->w + j;
+  const int64_t first = row * d->stride;
+  MIEN_UNROLL
+  for (int i = 0; i < rows; i++) sum[i] = vf_set(0);
+  for (int64_t a = 0; a < lines; a++, w += line_taps) {
+    const float *const *at = line[a] + first;
+    __asm__ volatile("" : "+r"(at)); /* one address, not one for each pixel */
+    if (width)
+      depthwise_known(rows, width, stride, channels, at, w, j, count, sum);
+    else
+      depthwise_taps(rows, d, at, w, j, count, sum);
   }
 }
 
@@ -52,27 +84,26 @@ VEC void depthwise_clamp(const int rows, const float *bias, vf low, vf high, int
   }
 }
 
-VEC void depthwise_rows(const int rows, const bool line, const depthwise_call *d, int64_t row) {
-  /* In registers: a store could change what d points at. */
-  const int64_t length = d->a->length, taps = d->a->count, stride = d->a->stride, next = d->next, c_row = d->c_row;
-  const float *const *piece = d->a->rows + (line ? 0 : row);
-  const int64_t first = line ? row * next : 0;
-  const float *w = d->w, *bias = d->e->bias;
-  float *c = d->c + row * c_row;
-  const bool clamped = d->clamped;
-  const vf low = vf_set(d->low), high = vf_set(d->high);
-  for (int64_t j = 0; j < length; j += VL) {
-    const int64_t count = min_i64(VL, length - j);
+VEC void depthwise_rows(const int rows, const int width, const int stride, const depthwise_call *k, int64_t row) {
+  /* In registers: a store could change what k points at. */
+  const mien_depthwise d = *k->d;
+  const int64_t c_row = k->c_row, channels = d.channels;
+  const float *bias = k->e->bias;
+  float *c = k->c + row * c_row;
+  const bool clamped = k->clamped;
+  const vf low = vf_set(k->low), high = vf_set(k->high);
+  for (int64_t j = 0; j < channels; j += VL) {
+    const int64_t count = min_i64(VL, channels - j);
     vf sum[DEPTHWISE_ROWS];
     if (count == VL)
-      depthwise_sums(rows, line, piece, stride, taps, first, next, w, length, j, VL, sum);
+      depthwise_sums(rows, width, stride, &d, row, j, VL, sum);
     else
-      depthwise_sums(rows, line, piece, stride, taps, first, next, w, length, j, count, sum);
+      depthwise_sums(rows, width, stride, &d, row, j, count, sum);
     if (!clamped) {
       float tile[DEPTHWISE_ROWS * VL];
       MIEN_UNROLL
       for (int i = 0; i < rows; i++) vf_store(tile + i * VL, sum[i]);
-      MIEN_K(mien__finish)(tile, VL, rows, count, c + j, c_row, 1, d->e, row, j);
+      MIEN_K(mien__finish)(tile, VL, rows, count, c + j, c_row, 1, k->e, row, j);
     } else if (count == VL) {
       depthwise_clamp(rows, bias ? bias + j : NULL, low, high, VL, sum, c + j, c_row);
     } else {
@@ -82,35 +113,25 @@ VEC void depthwise_rows(const int rows, const bool line, const depthwise_call *d
 }
 
 #define EACH_DEPTHWISE(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
-#define X(rows)                                                                                                    \
-  static void depthwise_each_##rows(const depthwise_call *d, int64_t row) { depthwise_rows(rows, false, d, row); } \
-  static void depthwise_line_##rows(const depthwise_call *d, int64_t row) { depthwise_rows(rows, true, d, row); }
+#define X(rows)                                                                                                  \
+  static void depthwise_any_##rows(const depthwise_call *k, int64_t row) { depthwise_rows(rows, 0, 0, k, row); } \
+  static void depthwise_3_1_##rows(const depthwise_call *k, int64_t row) { depthwise_rows(rows, 3, 1, k, row); } \
+  static void depthwise_3_2_##rows(const depthwise_call *k, int64_t row) { depthwise_rows(rows, 3, 2, k, row); }
 EACH_DEPTHWISE(X)
 #undef X
-#define X(rows) {depthwise_each_##rows, depthwise_line_##rows},
-static depthwise_fn *const depthwise_by_rows[DEPTHWISE_ROWS][2] = {EACH_DEPTHWISE(X)};
+#define X(rows) {depthwise_any_##rows, depthwise_3_1_##rows, depthwise_3_2_##rows},
+static depthwise_fn *const depthwise_by_rows[DEPTHWISE_ROWS][3] = {EACH_DEPTHWISE(X)};
 #undef X
 
-static void depthwise_all(int64_t m, bool line, depthwise_call *d, const mien_epilogue *e) {
+void MIEN_K(mien__depthwise)(int64_t m, const mien_depthwise *d, float *c, int64_t c_row, const mien_epilogue *e) {
   static const mien_epilogue nothing = {.act = MIEN_ACT_IDENTITY};
-  d->e = e ? e : &nothing;
-  d->clamped = !d->e->residual && clamp_of(d->e, &d->low, &d->high);
-  const int64_t blocks = (m + DEPTHWISE_ROWS - 1) / DEPTHWISE_ROWS;
+  depthwise_call k = {.d = d, .c = c, .c_row = c_row, .e = e ? e : &nothing};
+  k.clamped = !k.e->residual && clamp_of(k.e, &k.low, &k.high);
+  const bool known = d->width == 3 && d->dilation == 1 && (d->stride == 1 || d->stride == 2);
+  const int64_t which = known ? d->stride : 0, blocks = (m + DEPTHWISE_ROWS - 1) / DEPTHWISE_ROWS;
   for (int64_t i = 0, row = 0; i < blocks; i++) { /* nearly equal blocks */
     const int64_t rows = (m - row) / (blocks - i);
-    depthwise_by_rows[rows - 1][line](d, row);
+    depthwise_by_rows[rows - 1][which](&k, row);
     row += rows;
   }
-}
-
-void MIEN_K(mien__depthwise)(int64_t m, const mien_pieces *a, const float *w, float *c, int64_t c_row,
-                             const mien_epilogue *e) {
-  depthwise_call d = {.a = a, .w = w, .c = c, .c_row = c_row};
-  depthwise_all(m, false, &d, e);
-}
-
-void MIEN_K(mien__depthwise_line)(int64_t m, int64_t next, const mien_pieces *a, const float *w, float *c,
-                                  int64_t c_row, const mien_epilogue *e) {
-  depthwise_call d = {.a = a, .next = next, .w = w, .c = c, .c_row = c_row};
-  depthwise_all(m, true, &d, e);
 }

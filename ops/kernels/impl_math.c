@@ -23,6 +23,5 @@ const mien_math MIEN_T(mien__math) = {
     .to_bf16 = MIEN_T(mien__to_bf16),
     .gemm_bf16_pack = MIEN_T(mien__gemm_bf16_pack),
     .gemm_bf16 = MIEN_T(mien__gemm_bf16),
-    .depthwise_line = MIEN_K(mien__depthwise_line),
     .largest = MIEN_K(mien__largest),
 };

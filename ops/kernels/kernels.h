@@ -11,10 +11,7 @@ void MIEN_K(mien__gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t
                         float *c, int64_t c_stride, int64_t n0, int64_t n1, const mien_epilogue *e);
 void MIEN_K(mien__gemm_pieces)(int64_t m, int64_t n, const mien_pieces *a, const float *packed, float *c, int64_t c_row,
                                int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e);
-void MIEN_K(mien__depthwise)(int64_t m, const mien_pieces *a, const float *w, float *c, int64_t c_row,
-                             const mien_epilogue *e);
-void MIEN_K(mien__depthwise_line)(int64_t m, int64_t next, const mien_pieces *a, const float *w, float *c,
-                                  int64_t c_row, const mien_epilogue *e);
+void MIEN_K(mien__depthwise)(int64_t m, const mien_depthwise *d, float *c, int64_t c_row, const mien_epilogue *e);
 void MIEN_T(mien__to_bf16)(const float *x, int64_t count, uint16_t *y);
 void MIEN_T(mien__gemm_bf16_pack)(int64_t k, int64_t n, const uint16_t *b, int64_t row_stride, int64_t col_stride,
                                   void *packed);

@@ -140,62 +140,65 @@ static void pieces_reference(const kernel_call *c, double *want) {
     }
 }
 
-/* ---- depthwise: sizes rows, channels, taps */
+/* ---- depthwise: sizes rows, channels, lines, taps a line; variants: strides and dilations */
 
+enum { DEPTHWISE_STEPS = 4 };
+static const int64_t depthwise_steps[DEPTHWISE_STEPS][2] = {{1, 1}, {2, 1}, {3, 1}, {1, 2}};
+static int64_t depthwise_stride(const kernel_call *c) { return depthwise_steps[c->variant / TAILS][0]; }
+static int64_t depthwise_dilation(const kernel_call *c) { return depthwise_steps[c->variant / TAILS][1]; }
+/* Pixels of a line of the map that `rows` output pixels take. */
+static int64_t depthwise_pixels(const kernel_call *c, int64_t rows) {
+  const int64_t taps = c->size[3];
+  return rows && taps ? (rows - 1) * depthwise_stride(c) + (taps - 1) * depthwise_dilation(c) + 1 : 0;
+}
 static void depthwise_counts(kernel_call *c) {
-  SIZES(c, rows, channels, taps, none);
-  UNUSED(none);
-  c->count[0] = (rows + taps) * channels, c->count[1] = taps * channels;
+  SIZES(c, rows, channels, lines, taps);
+  c->count[0] = lines * depthwise_pixels(c, rows) * channels, c->count[1] = lines * taps * channels;
   tail_counts(c, 2, rows, channels);
   c->count[KERNEL_OUT] = rows * channels;
 }
 static void depthwise_run(const kernel_call *c, int64_t part, int64_t parts) {
-  SIZES(c, rows, channels, taps, none);
-  UNUSED(none);
-  const float *at[40 * 16];
+  SIZES(c, rows, channels, lines, taps);
+  const float **line[8];
   int64_t begin, end;
   kernel_part(rows, part, parts, &begin, &end);
-  for (int64_t t = 0; t < taps; t++) /* row i's tap t is the pixel i + t */
-    for (int64_t i = begin; i < end; i++) at[t * (end - begin) + i - begin] = c->data[0] + (i + t) * channels;
-  const mien_pieces a = {.rows = at, .stride = end - begin, .count = taps, .length = channels, .step = 1};
+  const int64_t all = depthwise_pixels(c, rows), pixels = depthwise_pixels(c, end - begin);
+  for (int64_t a = 0; a < lines; a++) {
+    line[a] = malloc((size_t)pixels * sizeof **line + 1);
+    for (int64_t x = 0; x < pixels; x++)
+      line[a][x] = c->data[0] + (a * all + begin * depthwise_stride(c) + x) * channels;
+  }
+  const mien_depthwise d = {.pixels = (const float *const *const *)line,
+                            .w = c->data[1],
+                            .lines = lines,
+                            .width = taps,
+                            .stride = depthwise_stride(c),
+                            .dilation = depthwise_dilation(c),
+                            .channels = channels};
+  kernel_call tail = *c;
+  tail.variant %= TAILS;
   mien_epilogue e;
-  const mien_epilogue *tail = tail_of(c, 2, channels, &e);
-  if (tail && e.residual) e.residual += begin * channels;
-  c->m->depthwise(end - begin, &a, c->data[1], OUT(c) + begin * channels, channels, tail);
+  const mien_epilogue *used = tail_of(&tail, 2, channels, &e);
+  if (used && e.residual) e.residual += begin * channels;
+  c->m->depthwise(end - begin, &d, OUT(c) + begin * channels, channels, used);
+  for (int64_t a = 0; a < lines; a++) free(line[a]);
 }
-/* Of both kernels: from row to row is 1 where no size says so. */
 static void depthwise_reference(const kernel_call *c, double *want) {
-  SIZES(c, rows, channels, taps, next);
-  const int64_t step = next ? next : 1;
+  SIZES(c, rows, channels, lines, taps);
+  kernel_call tail = *c;
+  tail.variant %= TAILS;
   for (int64_t i = 0; i < rows; i++)
     for (int64_t j = 0; j < channels; j++) {
       double sum = 0;
-      for (int64_t t = 0; t < taps; t++)
-        sum += (double)c->data[0][(i * step + t) * channels + j] * (double)c->data[1][t * channels + j];
-      want[i * channels + j] = tail_finish(c, 2, sum, j, i * channels + j);
+      for (int64_t t = 0; t < lines * taps; t++) {
+        const int64_t x = i * depthwise_stride(c) + t % taps * depthwise_dilation(c);
+        sum += (double)c->data[0][(t / taps * depthwise_pixels(c, rows) + x) * channels + j] *
+               (double)c->data[1][t * channels + j];
+      }
+      want[i * channels + j] = tail_finish(&tail, 2, sum, j, i * channels + j);
     }
 }
 
-/* ---- depthwise_line: sizes rows, channels, taps, rows to the next row */
-
-static void depthwise_line_counts(kernel_call *c) {
-  SIZES(c, rows, channels, taps, next);
-  c->count[0] = (rows > 0 ? (rows - 1) * next + taps : 0) * channels, c->count[1] = taps * channels;
-  tail_counts(c, 2, rows, channels);
-  c->count[KERNEL_OUT] = rows * channels;
-}
-static void depthwise_line_run(const kernel_call *c, int64_t part, int64_t parts) {
-  SIZES(c, rows, channels, taps, next);
-  const float *at[16];
-  int64_t begin, end;
-  kernel_part(rows, part, parts, &begin, &end);
-  for (int64_t t = 0; t < taps; t++) at[t] = c->data[0] + (begin * next + t) * channels;
-  const mien_pieces a = {.rows = at, .stride = 1, .count = taps, .length = channels, .step = 1};
-  mien_epilogue e;
-  const mien_epilogue *tail = tail_of(c, 2, channels, &e);
-  if (tail && e.residual) e.residual += begin * channels;
-  c->m->depthwise_line(end - begin, next * channels, &a, c->data[1], OUT(c) + begin * channels, channels, tail);
-}
 /* ---- largest: sizes rows, length; variant 1: a NaN in every third column */
 
 static void largest_counts(kernel_call *c) { c->count[0] = c->size[0] * c->size[1], c->count[KERNEL_OUT] = c->size[1]; }
@@ -463,8 +466,6 @@ static void winograd_reference(const kernel_call *c, double *want) {
 /* ---- the table */
 
 #define depthwise_before NULL
-#define depthwise_line_before NULL
-#define depthwise_line_reference depthwise_reference
 #define attention_before NULL
 #define each_before NULL
 #define softmax_before NULL
@@ -479,8 +480,7 @@ static const kernel_row kernels[] = {
     /* Several parts of k, groups of rows and spans of panels; rows that collide in the cache. */
     {"deep gemm", {{158, 161}, {126, 131}, {1023, 1025}, {0, 0}}, TAILS, 6, BY(gemm), 5e-5, 2e-6, 0},
     {"gemm_pieces", {{0, 33}, {0, 67}, {0, 8}, {0, 17}}, 3 * TAILS, 6, BY(pieces), 4e-6, 2e-6, 0},
-    {"depthwise", {{0, 33}, {0, 67}, {0, 16}}, TAILS, 6, BY(depthwise), 2e-6, 2e-6, 0},
-    {"depthwise_line", {{0, 33}, {0, 67}, {0, 16}, {1, 3}}, TAILS, 6, BY(depthwise_line), 2e-6, 2e-6, 0},
+    {"depthwise", {{0, 33}, {0, 67}, {0, 4}, {0, 5}}, DEPTHWISE_STEPS *TAILS, 6, BY(depthwise), 2e-6, 2e-6, 0},
     {"largest", {{0, 33}, {0, 67}}, 2, 1, BY(largest), 0, 0, 0},
     {"attention", {{0, 33}, {0, 67}, {0, 35}, {0, 35}}, 2, 4, BY(attention), 2e-6, 2e-6, 0},
     {"elementwise", {{0, 67}}, FUNCTIONS, 1, BY(each), 1e-7, 1e-6, 0},

@@ -126,6 +126,15 @@ typedef struct mien_pieces {
   int64_t stride, count, length, step;
 } mien_pieces;
 
+/* Output pixels of one line of a depthwise convolution, channels last: tap (a, b) of the window of pixel i, of `lines` lines of
+** `width` taps, is the pixel of the map, or of padding, at pixels[a][i * stride + b * dilation], of which that is channel 0, and is
+** multiplied by w[(a * width + b) * channels + j]. */
+typedef struct mien_depthwise {
+  const float *const *const *pixels;
+  const float *w;
+  int64_t lines, width, stride, dilation, channels;
+} mien_depthwise;
+
 /* Attention for one batch of heads, fp32. softmax(scale * Q K^T + bias) V, written in the caller's layout:
 ** row i of head h in batch b starts at data[b * batch + h * head + i * row] and is contiguous. */
 typedef struct mien_strides {
@@ -164,8 +173,8 @@ typedef struct mien_math {
   /* gemm with A in pieces, k = count * length, and element (i, j) of C at c[i * c_row + j * c_column]. */
   void (*gemm_pieces)(int64_t m, int64_t n, const mien_pieces *a, const float *packed, float *c, int64_t c_row,
                       int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e);
-  /* C[i, j] = epilogue(sum over t of piece t of row i, element j, times w[t * length + j]); step 1. */
-  void (*depthwise)(int64_t m, const mien_pieces *a, const float *w, float *c, int64_t c_row, const mien_epilogue *e);
+  /* m output pixels of a depthwise convolution are the rows of C. */
+  void (*depthwise)(int64_t m, const mien_depthwise *d, float *c, int64_t c_row, const mien_epilogue *e);
   /* y[i] of x[i]; y may be x. */
   void (*exp)(const float *x, float *y, int64_t count);
   void (*erf)(const float *x, float *y, int64_t count);
@@ -181,9 +190,6 @@ typedef struct mien_math {
   void (*gemm_bf16_pack)(int64_t k, int64_t n, const uint16_t *b, int64_t row_stride, int64_t col_stride, void *packed);
   void (*gemm_bf16)(int64_t m, int64_t n, const mien_pieces *a, const void *packed, float *c, int64_t c_row,
                     int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e);
-  /* depthwise where piece t of row i begins at rows[t * stride] + i * next: pixels of one line, with their taps inside the map. */
-  void (*depthwise_line)(int64_t m, int64_t next, const mien_pieces *a, const float *w, float *c, int64_t c_row,
-                         const mien_epilogue *e);
   /* y[j] = the largest of rows[0..count)[j] for j below length, a NaN where one of them is; y may be one of the rows. */
   void (*largest)(int64_t count, const float *const *rows, int64_t length, float *y);
 } mien_math;
