@@ -82,12 +82,38 @@ typedef struct strided_plate {
 
 #define STRIDED_BLOCK 16
 
+/* Few columns side by side in the destination, such as the channels of a picture: written so that compilers make vectors of it. */
+#define STRIDED_FEW(S)                                                                               \
+  static inline void strided_2_##S(int64_t rows, const strided_##S *restrict a, int64_t step,        \
+                                   strided_##S *restrict to) {                                       \
+    const strided_##S *restrict b = a + step;                                                        \
+    for (int64_t r = 0; r < rows; r++) to[2 * r] = a[r], to[2 * r + 1] = b[r];                       \
+  }                                                                                                  \
+  static inline void strided_3_##S(int64_t rows, const strided_##S *restrict a, int64_t step,        \
+                                   strided_##S *restrict to) {                                       \
+    const strided_##S *restrict b = a + step, *restrict c = b + step;                                \
+    for (int64_t r = 0; r < rows; r++) to[3 * r] = a[r], to[3 * r + 1] = b[r], to[3 * r + 2] = c[r]; \
+  }                                                                                                  \
+  static inline void strided_4_##S(int64_t rows, const strided_##S *restrict a, int64_t step,        \
+                                   strided_##S *restrict to) {                                       \
+    const strided_##S *restrict b = a + step, *restrict c = b + step, *restrict d = c + step;        \
+    for (int64_t r = 0; r < rows; r++)                                                               \
+      to[4 * r] = a[r], to[4 * r + 1] = b[r], to[4 * r + 2] = c[r], to[4 * r + 3] = d[r];            \
+  }
+STRIDED_SIZES(STRIDED_FEW)
+
 #define STRIDED_COPY(S)                                                                                   \
   static inline void strided_copy_##S(const strided_plate *p, const strided_##S *from, strided_##S *to) { \
     int64_t cf = p->column_from, ct = p->column_to;                                                       \
     if (cf == 1 || p->row_from != 1) {                                                                    \
       for (int64_t r = 0; r < p->rows; r++, from += p->row_from, to += p->row_to)                         \
         for (int64_t c = 0; c < p->columns; c++) to[c * ct] = from[c * cf];                               \
+      return;                                                                                             \
+    }                                                                                                     \
+    if (ct == 1 && p->row_to == p->columns && p->columns >= 2 && p->columns <= 4) {                       \
+      if (p->columns == 2) strided_2_##S(p->rows, from, cf, to);                                          \
+      if (p->columns == 3) strided_3_##S(p->rows, from, cf, to);                                          \
+      if (p->columns == 4) strided_4_##S(p->rows, from, cf, to);                                          \
       return;                                                                                             \
     }                                                                                                     \
     for (int64_t r0 = 0; r0 < p->rows; r0 += STRIDED_BLOCK) {                                             \

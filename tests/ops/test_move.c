@@ -95,7 +95,8 @@ static void test_transpose(void **state) {
 
 /* Larger than the blocks, with remainders in both directions. */
 static void test_transpose_blocks(void **state) {
-  static const int64_t shapes[][3] = {{1, 100, 67}, {3, 33, 17}, {2, 16, 16}, {1, 1, 40}, {5, 7, 300}};
+  static const int64_t shapes[][3] = {{1, 100, 67}, {3, 33, 17}, {2, 16, 16}, {1, 1, 40}, {5, 7, 300},
+                                      {2, 2, 77},   {1, 3, 101}, {3, 4, 65},  {2, 5, 33}};
   for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
     for (int d = 0; d < SIZES; d++) {
       op_call c = {.name = "Transpose", .version = 13};
