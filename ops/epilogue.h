@@ -51,20 +51,26 @@ static inline mien_status epilogue_infer(mien_node *n, int64_t columns, const mi
   return MIEN_OK;
 }
 
-static inline const float *epilogue_data(mien_node *n, int i) {
+static inline const float *epilogue_data(const mien_node *n, int i) {
   const mien_tensor *t = mien_in(n, i);
   return t ? t->data : NULL;
 }
 
-/* In run. The residual's strides are the caller's to fill in. */
-static inline mien_epilogue epilogue_read(mien_node *n) {
-  mien_epilogue e = {.alpha = (float)mien_attr_f(n, "alpha"), .beta = (float)mien_attr_f(n, "beta")};
-  if (epilogue_activation(n, &e.act) != MIEN_OK) e.act = MIEN_ACT_IDENTITY; /* infer has refused that */
+/* In prepare: what the attributes say. */
+static inline mien_status epilogue_prepare(mien_node *n, mien_epilogue *e) {
+  *e = (mien_epilogue){.alpha = (float)mien_attr_f(n, "alpha"),
+                       .beta = (float)mien_attr_f(n, "beta"),
+                       .act_last = mien_attr_i(n, "act_last") != 0};
+  return epilogue_activation(n, &e->act);
+}
+
+/* In run: that, and where the inputs are. The residual's strides are the caller's to fill in. */
+static inline mien_epilogue epilogue_read(const mien_node *n, const mien_epilogue *prepared) {
+  mien_epilogue e = *prepared;
   e.bias = epilogue_data(n, EPILOGUE_B);
   e.slope = epilogue_data(n, EPILOGUE_S);
   e.scale = epilogue_data(n, EPILOGUE_G);
   e.residual = epilogue_data(n, EPILOGUE_R);
-  e.act_last = mien_attr_i(n, "act_last") != 0;
   return e;
 }
 
