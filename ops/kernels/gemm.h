@@ -26,6 +26,8 @@
 /* So few rows wait for B, which is fetched so many floats ahead then. */
 #define GEMM_FEW 4
 #define GEMM_NEAR 512
+/* The next rows of so few elements of k lie close by: to fetch them costs more than it saves. */
+#define GEMM_SHORT 64
 
 /* The compiler takes what is in memory, or x, for changed here: for code with more values than registers. */
 #define MIEN_FORGET_MEMORY __asm__ volatile("" ::: "memory")
@@ -324,7 +326,7 @@ static void gemm_step(const gemm_work *w, const gemm_area *g, const gemm_part *p
     gemm_rows_make(&r, w->l, p, row, rows);
     const float *at[GEMM_ROWS];
     mien_pieces a = {0};
-    if (fresh && i + 1 < blocks) {
+    if (fresh && p->depth >= GEMM_SHORT && i + 1 < blocks) {
       gemm_split(m, blocks, i + 1, &begin, &end);
       after = end - begin;
       a = gemm_rows_find(at, w->l, p, g->m0 + begin, after);
