@@ -12,6 +12,7 @@ enum { DEPTHWISE_ROWS = 8 };
 
 typedef struct depthwise_call {
   const mien_depthwise *d;
+  int64_t from, to; /* channels */
   float *c;
   int64_t c_row;
   const mien_epilogue *e; /* not NULL */
@@ -84,16 +85,17 @@ VEC void depthwise_clamp(const int rows, const float *bias, vf low, vf high, int
   }
 }
 
+/* Where the width is known, channels are whole vectors. */
 VEC void depthwise_rows(const int rows, const int width, const int stride, const depthwise_call *k, int64_t row) {
   /* In registers: a store could change what k points at. */
   const mien_depthwise d = *k->d;
-  const int64_t c_row = k->c_row, channels = d.channels;
+  const int64_t c_row = k->c_row, end = k->to;
   const float *bias = k->e->bias;
   float *c = k->c + row * c_row;
   const bool clamped = k->clamped;
   const vf low = vf_set(k->low), high = vf_set(k->high);
-  for (int64_t j = 0; j < channels; j += VL) {
-    const int64_t count = min_i64(VL, channels - j);
+  for (int64_t j = k->from; j < end; j += VL) {
+    const int64_t count = width ? VL : min_i64(VL, end - j);
     vf sum[DEPTHWISE_ROWS];
     if (count == VL)
       depthwise_sums(rows, width, stride, &d, row, j, VL, sum);
@@ -123,15 +125,24 @@ EACH_DEPTHWISE(X)
 static depthwise_fn *const depthwise_by_rows[DEPTHWISE_ROWS][3] = {EACH_DEPTHWISE(X)};
 #undef X
 
+static void depthwise_all(int64_t m, int64_t which, const depthwise_call *k) {
+  const int64_t blocks = (m + DEPTHWISE_ROWS - 1) / DEPTHWISE_ROWS;
+  for (int64_t i = 0, row = 0; i < blocks && k->from < k->to; i++) { /* nearly equal blocks */
+    const int64_t rows = (m - row) / (blocks - i);
+    depthwise_by_rows[rows - 1][which](k, row);
+    row += rows;
+  }
+}
+
 void MIEN_K(mien__depthwise)(int64_t m, const mien_depthwise *d, float *c, int64_t c_row, const mien_epilogue *e) {
   static const mien_epilogue nothing = {.act = MIEN_ACT_IDENTITY};
   depthwise_call k = {.d = d, .c = c, .c_row = c_row, .e = e ? e : &nothing};
   k.clamped = !k.e->residual && clamp_of(k.e, &k.low, &k.high);
-  const bool known = d->width == 3 && d->dilation == 1 && (d->stride == 1 || d->stride == 2);
-  const int64_t which = known ? d->stride : 0, blocks = (m + DEPTHWISE_ROWS - 1) / DEPTHWISE_ROWS;
-  for (int64_t i = 0, row = 0; i < blocks; i++) { /* nearly equal blocks */
-    const int64_t rows = (m - row) / (blocks - i);
-    depthwise_by_rows[rows - 1][which](&k, row);
-    row += rows;
+  if (d->width == 3 && d->dilation == 1 && (d->stride == 1 || d->stride == 2)) {
+    k.to = d->channels / VL * VL;
+    depthwise_all(m, d->stride, &k);
+    k.from = k.to;
   }
+  k.to = d->channels;
+  depthwise_all(m, 0, &k);
 }
