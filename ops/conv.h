@@ -38,6 +38,7 @@ typedef struct conv_algorithm {
 
 struct conv_state {
   conv_problem p;
+  mien_epilogue epilogue; /* of mien.Conv, what its attributes say */
   const conv_algorithm *algorithm;
   int64_t span, units;                                     /* consecutive rows of Y, and how many times that */
   int64_t chunk, chunks;                                   /* rows an item takes, items a unit */

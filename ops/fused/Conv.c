@@ -7,11 +7,6 @@
 
 enum { CONV_P = 6 };
 
-typedef struct fused_conv {
-  conv_state conv; /* first: it is what conv.h takes the node's state for */
-  mien_epilogue e;
-} fused_conv;
-
 static mien_status fused_conv_infer(mien_node *n) {
   const bool last = mien_attr_i(n, "channels_last") != 0;
   mien_window w;
@@ -29,8 +24,7 @@ static mien_status fused_conv_infer(mien_node *n) {
 }
 
 static mien_status fused_conv_prepare(mien_node *n) {
-  fused_conv *f = mien_state(n);
-  conv_state *s = &f->conv;
+  conv_state *s = mien_state(n);
   const bool last = mien_attr_i(n, "channels_last") != 0;
   mien_window w;
   mien_type y, weight;
@@ -39,14 +33,13 @@ static mien_status fused_conv_prepare(mien_node *n) {
   MIEN_TRY(conv_infer(n, &weight, last, MIEN_WINDOW_DILATIONS, &w, &y));
   conv_problem_make(&s->p, &w, &mien_in(n, 0)->type, &weight, mien_attr_i(n, "group"), last);
   s->p.w_columns = w_columns;
-  MIEN_TRY(epilogue_prepare(n, &f->e));
+  MIEN_TRY(epilogue_prepare(n, &s->epilogue));
   return conv_prepare(n, s);
 }
 
 static mien_status fused_conv_run(mien_node *n, int64_t begin, int64_t end) {
-  const fused_conv *f = mien_state(n);
-  const conv_state *s = &f->conv;
-  mien_epilogue e = epilogue_read(n, &f->e);
+  const conv_state *s = mien_state(n);
+  mien_epilogue e = epilogue_read(n, &s->epilogue);
   e.residual_stride = s->p.channels_last ? s->p.out_channels : 1;
   e.residual_step = s->p.channels_last ? 1 : s->p.out_pixels;
   return s->algorithm->run(n, s, &e, begin, end);
@@ -69,7 +62,7 @@ const mien_op mien_ops_fused_Conv[] = {
      .signature = "X:T, W:W{f32,f16,bf16}, B:T?, S:T?, G:T?, R:T?, P:T? -> Y:T",
      .attrs = fused_conv_attrs,
      .kernels = fused_conv_kernels,
-     .state = sizeof(fused_conv),
+     .state = sizeof(conv_state),
      .infer = fused_conv_infer,
      .prepare = fused_conv_prepare,
      .flags = MIEN_OP_FLUSH,

@@ -21,6 +21,7 @@ static mien_status winograd_prepare(mien_node *n, const char *name) {
   conv_problem_make(&s->p, &w, &mien_in(n, 0)->type, &weight, 1, true);
   s->p.w_columns = w_columns;
   s->p.constant = true;
+  MIEN_TRY(epilogue_prepare(n, &s->epilogue));
   for (size_t i = 0; i < sizeof conv_algorithms / sizeof *conv_algorithms; i++)
     if (strcmp(conv_algorithms[i].name, name) == 0 && conv_algorithms[i].applies(&s->p)) {
       MIEN_TRY(conv_prepare_as(n, s, &conv_algorithms[i]));
