@@ -12,6 +12,7 @@
 /* C[b] = A[b] B[b] for `batches` of m x k by k x n. Strides in elements; a batch's matrices begin where product_a and
 ** product_b say. C is dense. */
 typedef struct product {
+  mien_epilogue epilogue; /* of mien.Linear, what its attributes say */
   int64_t batches, m, n, k;
   int64_t a_row, a_col, b_row, b_col;
   /* Batch dimensions of C, and the strides of A and B along them (0: repeated). */

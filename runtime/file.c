@@ -50,8 +50,8 @@ mien_status mien__file_from_fd(mien_env *env, int fd, const char *what, bool cop
   if (result.mapped) {
     void *memory = mmap(NULL, result.size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (memory == MAP_FAILED) return failed(error, "map", what);
-    (void)madvise(memory, result.size,
-                  MADV_HUGEPAGE); /* only an advice, for weights that every run reads from end to end */
+    /* Only an advice, for weights that every run reads from end to end. */
+    (void)madvise(memory, result.size, MADV_HUGEPAGE);
     result.data = memory;
   } else {
     uint8_t *memory = mien__alloc(env, result.size);

@@ -3,11 +3,6 @@
 ** fp32.  mien 1. */
 #include "ops/product.h"
 
-typedef struct linear_state {
-  product p; /* first: it is what product.h takes the node's state for */
-  mien_epilogue e;
-} linear_state;
-
 static mien_status linear_infer(mien_node *n) {
   const mien_type *x = &mien_in(n, 0)->type, *w = &mien_in(n, 1)->type;
   if (x->rank < 1 || w->rank < 2 || w->rank > 3)
@@ -29,8 +24,7 @@ static mien_status linear_infer(mien_node *n) {
 }
 
 static mien_status linear_prepare(mien_node *n) {
-  linear_state *l = mien_state(n);
-  product *p = &l->p;
+  product *p = mien_state(n);
   const mien_type *x = &mien_in(n, 0)->type, *w = &mien_in(n, 1)->type;
   const bool trans = mien_attr_i(n, "trans_w") != 0, panels = w->rank == 3;
   p->batches = p->b_count = 1;
@@ -45,14 +39,13 @@ static mien_status linear_prepare(mien_node *n) {
   p->b_col = trans ? p->k : 1;
   if (w->dtype != MIEN_F32 && !mien_is_constant(n, 1))
     return mien_fail(n, MIEN_UNSUPPORTED, "input W is computed and of a half type, expected a constant or float32");
-  MIEN_TRY(epilogue_prepare(n, &l->e));
+  MIEN_TRY(epilogue_prepare(n, &p->epilogue));
   return w->dtype == MIEN_BF16 ? product_prepare_bf16(n) : product_prepare_f32(n);
 }
 
 static mien_status linear_run(mien_node *n, int64_t begin, int64_t end) {
-  const linear_state *l = mien_state(n);
-  const product *p = &l->p;
-  mien_epilogue e = epilogue_read(n, &l->e);
+  const product *p = mien_state(n);
+  mien_epilogue e = epilogue_read(n, &p->epilogue);
   e.residual_stride = p->n;
   if (mien_in(n, 1)->type.dtype == MIEN_BF16) return product_run_bf16(n, &e);
   product_run_f32(n, &e, begin, end);
@@ -69,7 +62,7 @@ const mien_op mien_ops_fused_Linear[] = {
      .signature = "X:T, W:W{f32,f16,bf16}, B:T?, S:T?, G:T?, R:T? -> Y:T",
      .attrs = linear_attrs,
      .kernels = linear_kernels,
-     .state = sizeof(linear_state),
+     .state = sizeof(product),
      .infer = linear_infer,
      .prepare = linear_prepare,
      .flags = MIEN_OP_FLUSH,

@@ -29,10 +29,6 @@
 /* The next rows of so few elements of k lie close by: to fetch them costs more than it saves. */
 #define GEMM_SHORT 64
 
-/* The compiler takes what is in memory, or x, for changed here: for code with more values than registers. */
-#define MIEN_FORGET_MEMORY __asm__ volatile("" ::: "memory")
-#define MIEN_FORGET(x) __asm__ volatile("" : "+r"(x))
-
 /* What is asked for at each element of k: a line of B, `step` floats further each time, and another one so many floats from it;
 ** and a line of A, of each row in turn. */
 typedef struct gemm_fetch {

@@ -61,7 +61,7 @@ VEC void depthwise_sums(const int rows, const int width, const int stride, const
   for (int i = 0; i < rows; i++) sum[i] = vf_set(0);
   for (int64_t a = 0; a < lines; a++, w += line_taps) {
     const float *const *at = line[a] + first;
-    __asm__ volatile("" : "+r"(at)); /* one address, not one for each pixel */
+    MIEN_FORGET(at); /* one address, not one for each pixel */
     if (width)
       depthwise_known(rows, width, stride, channels, at, w, j, count, sum);
     else

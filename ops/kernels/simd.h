@@ -38,6 +38,10 @@
 #define MIEN_UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* The compiler takes what is in memory, or x, for changed here: for code with more values than registers. */
+#define MIEN_FORGET_MEMORY __asm__ volatile("" ::: "memory")
+#define MIEN_FORGET(x) __asm__ volatile("" : "+r"(x))
+
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #define VL 16
