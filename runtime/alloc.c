@@ -3,8 +3,10 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define ALIGNMENT 64u
+#define HUGE_PAGE ((size_t)2 << 20)
 
 /* Stands right before each block: what the allocator gave and how much. */
 typedef struct header {
@@ -14,19 +16,26 @@ typedef struct header {
 
 static header *header_of(void *pointer) { return (header *)pointer - 1; }
 
-void *mien__alloc_unset(mien_env *env, size_t bytes) {
+static void *reserve(mien_env *env, size_t bytes, size_t alignment) {
   size_t total;
-  if (!mien__add(bytes, sizeof(header) + ALIGNMENT, &total)) return NULL;
+  if (!mien__add(bytes, sizeof(header) + alignment, &total)) return NULL;
   char *base = env->alloc(env->alloc_context, NULL, 0, total);
   if (!base) return NULL;
-  uintptr_t at = ((uintptr_t)base + sizeof(header) + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1);
+  uintptr_t at = ((uintptr_t)base + sizeof(header) + alignment - 1) & ~(uintptr_t)(alignment - 1);
   char *pointer = base + (at - (uintptr_t)base);
   *header_of(pointer) = (header){base, total, bytes};
   return pointer;
 }
 
+void *mien__alloc_unset(mien_env *env, size_t bytes) {
+  if (bytes < HUGE_PAGE) return reserve(env, bytes, ALIGNMENT);
+  void *pointer = reserve(env, bytes, HUGE_PAGE);
+  if (pointer) (void)madvise(pointer, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* only an advice */
+  return pointer;
+}
+
 void *mien__alloc(mien_env *env, size_t bytes) {
-  void *pointer = mien__alloc_unset(env, bytes);
+  void *pointer = reserve(env, bytes, ALIGNMENT);
   if (pointer) memset(pointer, 0, bytes);
   return pointer;
 }

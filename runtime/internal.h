@@ -22,7 +22,7 @@ static inline bool mien__add(size_t a, size_t b, size_t *out) { return !__builti
 
 /* Zeroed memory of the env, aligned to 64 bytes; NULL when there is none. free accepts NULL. */
 void *mien__alloc(mien_env *env, size_t bytes);
-/* The same, not cleared: for what is filled whole. */
+/* For what is filled whole and read from end to end: not cleared, and in huge pages where it is large and there are any. */
 void *mien__alloc_unset(mien_env *env, size_t bytes);
 void *mien__realloc(mien_env *env, void *pointer, size_t bytes); /* new part zeroed */
 void mien__free(mien_env *env, void *pointer);
