@@ -65,8 +65,8 @@ static inline size_t conv_winograd_bytes(const conv_problem *p, int size, const 
   return bytes;
 }
 
-/* An element of V or M costs a quarter of a nanosecond a vector to make or to use, as measured; one of transformed weights
-** 0.7 ns a vector. */
+/* As measured, of vectors: one of V or M costs 1.2 ns to make and to use; one of transformed weights 0.7 ns where a block of rows holds
+** all tiles, which then are formed from a third of them in registers, and 2 ns where they are stored and read. */
 static inline double conv_winograd_cost(const conv_problem *p, int size, bool raw, const mien_math *math) {
   const int64_t panels = conv_ceil(p->out_channels, math->gemm_columns), tiles = conv_winograd_tiles(p, size);
   const int64_t vector = mien__winograd_of(math)->vector;
@@ -74,11 +74,11 @@ static inline double conv_winograd_cost(const conv_problem *p, int size, bool ra
   const double points = (double)conv_winograd_points(&shape), places = (double)p->images * (double)tiles * points;
   const double vectors = (double)conv_ceil(p->in_channels, vector) + 2.0 * (double)panels;
   const double elements = (double)conv_winograd_bytes(p, size, math) / sizeof(float);
-  const double weights =
-      raw ? conv_weights_ns(9.0 / (double)conv_winograd_matrices(size) * elements * sizeof(float)) +
-                0.7 * elements / (double)vector * (double)conv_ceil(p->images * tiles, CONV_WINOGRAD_RAW_CHUNK)
-          : conv_weights_ns(elements * sizeof(float));
-  return (double)p->images * points * conv_product_ns(tiles, p->in_channels, panels, math) + places * vectors * 1.0 +
+  const double weights = raw ? conv_weights_ns(9.0 / (double)conv_winograd_matrices(size) * elements * sizeof(float)) +
+                                   (p->images * tiles <= math->gemm_rows ? 0.7 : 2.0) * elements / (double)vector *
+                                       (double)conv_ceil(p->images * tiles, CONV_WINOGRAD_RAW_CHUNK)
+                             : conv_weights_ns(elements * sizeof(float));
+  return (double)p->images * points * conv_product_ns(tiles, p->in_channels, panels, math) + places * vectors * 1.2 +
          weights + 3e3;
 }
 
