@@ -13,59 +13,56 @@ typedef void finish_fn(const finish_place *p, const mien_epilogue *e);
 
 VEC vf finish_load(const bool whole, const float *x, int64_t count) { return whole ? vf_load(x) : vf_load_n(x, count); }
 
-/* A vector of the residual, whose elements are `step` apart. */
-VEC vf finish_residual(const bool whole, const float *r, int64_t step, int64_t count) {
-  if (step == 1) return finish_load(whole, r, count);
-  float gathered[VL] = {0};
+/* Elements `step` apart, next to each other. No part of the loops below: it is long, and they are many. */
+__attribute__((noinline)) static void finish_gather(const float *r, int64_t step, int64_t count, float *gathered) {
   for (int64_t i = 0; i < count; i++) gathered[i] = r[i * step];
-  return vf_load(gathered);
 }
 
-/* `count` columns from j on, of all rows; whole: a vector of them. */
-VEC void finish_columns(const mien_activation act, const bool whole, const bool residual, const finish_place *p,
-                        const mien_epilogue *e, int64_t j, int64_t count) {
+/* v scaled and a vector of the residual, whose elements are `step` apart. */
+VEC vf finish_add(const bool whole, const float *r, int64_t step, int64_t count, vf v, vf scale) {
+  if (step == 1) return finish_load(whole, r, count) + v * scale;
+  float gathered[VL] = {0};
+  finish_gather(r, step, count, gathered);
+  return vf_load(gathered) + v * scale;
+}
+
+/* `count` columns from j on, of all rows; whole: a vector of them. One activation for an epilogue of any kind: each is long. */
+VEC void finish_columns(const mien_activation act, const bool whole, const finish_place *p, const mien_epilogue *e,
+                        int64_t j, int64_t count) {
   const vf alpha = vf_set(e->alpha), beta = vf_set(e->beta);
   const int64_t column = p->column0 + j, rows = p->rows, step = e->residual_step ? e->residual_step : 1;
   const vf bias = e->bias ? finish_load(whole, e->bias + column, count) : vf_set(-0.0f); /* x + -0 is x */
   const vf slope = e->slope ? finish_load(whole, e->slope + column, count) : vf_set(0);
   const vf scale = e->scale ? finish_load(whole, e->scale + column, count) : vf_set(1);
-  const bool direct = p->c_column == 1, late = residual && e->act_last;
+  const bool direct = p->c_column == 1, residual = e->residual, before = residual && e->act_last;
+  const bool after = residual && !before;
   const float *x_line = p->tile + j,
               *r_line = residual ? e->residual + p->row0 * e->residual_stride + column * step : NULL;
   float *y_line = direct ? p->c + j : p->tile + j;
   const int64_t lines = p->lines, x_step = p->tile_line, y_step = direct ? p->c_line : p->tile_line;
-  const int64_t x_row = p->tile_row, y_row = direct ? p->c_row : p->tile_row, r_row = e->residual_stride;
+  const int64_t x_row = p->tile_row, y_row = direct ? p->c_row : p->tile_row, r_row = residual ? e->residual_stride : 0;
   const int64_t r_step = p->row_line * r_row;
   const bool part = !whole && direct; /* the tile has room for whole vectors */
-  for (int64_t line = 0; line < lines; line++, x_line += x_step, y_line += y_step) {
+  for (int64_t line = 0; line < lines; line++, x_line += x_step, y_line += y_step, r_line += r_step) {
     const float *x = x_line, *r = r_line;
     float *y = y_line;
-    for (int64_t i = 0; i < rows; i++, x += x_row, y += y_row) {
+    for (int64_t i = 0; i < rows; i++, x += x_row, y += y_row, r += r_row) {
       vf v = vf_load(x) + bias;
-      if (!late) v = v_activate(act, v, alpha, beta, slope);
-      if (residual) {
-        v = finish_residual(whole, r, step, count) + v * scale;
-        if (late) v = v_activate(act, v, alpha, beta, slope);
-        r += r_row;
-      }
+      if (before) v = finish_add(whole, r, step, count, v, scale);
+      v = v_activate(act, v, alpha, beta, slope);
+      if (after) v = finish_add(whole, r, step, count, v, scale);
       if (part)
         vf_store_n(y, v, count);
       else
         vf_store(y, v);
     }
-    if (residual) r_line += r_step;
   }
 }
 
 VEC void finish_tile(const mien_activation act, const finish_place *p, const mien_epilogue *e) {
   int64_t j = 0;
-  if (e->residual) {
-    for (; j + VL <= p->columns; j += VL) finish_columns(act, true, true, p, e, j, VL);
-    if (j < p->columns) finish_columns(act, false, true, p, e, j, p->columns - j);
-  } else {
-    for (; j + VL <= p->columns; j += VL) finish_columns(act, true, false, p, e, j, VL);
-    if (j < p->columns) finish_columns(act, false, false, p, e, j, p->columns - j);
-  }
+  for (; j + VL <= p->columns; j += VL) finish_columns(act, true, p, e, j, VL);
+  if (j < p->columns) finish_columns(act, false, p, e, j, p->columns - j);
 }
 
 #define X(name, text) \
