@@ -145,17 +145,14 @@ VEC void winograd_input_line(const int size, const int stride, const vf *x, vf *
   for (int i = 0; i < size; i++) y[count + i] = x[2 * i + 1];
 }
 
-VEC void winograd_input_vector(const int size, const int stride, const float *const *pixels, int64_t at, int64_t count,
-                               float *v, int64_t step) {
+VEC void winograd_input_vector(const int size, const int stride, const float *const *pixels, int64_t at, float *v,
+                               int64_t step) {
   const int n = stride == 1 ? size + 2 : 2 * size + 1;
   vf t[WINOGRAD_PIXELS][WINOGRAD_PIXELS], line[WINOGRAD_PIXELS], y[WINOGRAD_PIXELS];
   MIEN_UNROLL
   for (int j = 0; j < n; j++) {
     MIEN_UNROLL
-    for (int i = 0; i < n; i++) {
-      const float *x = pixels[i * n + j] + at;
-      line[i] = vf_load_count(x, count);
-    }
+    for (int i = 0; i < n; i++) line[i] = vf_load(pixels[i * n + j] + at);
     winograd_input_line(size, stride, line, y);
     MIEN_UNROLL
     for (int i = 0; i < n; i++) t[i][j] = y[i];
@@ -164,7 +161,20 @@ VEC void winograd_input_vector(const int size, const int stride, const float *co
   for (int i = 0; i < n; i++) {
     winograd_input_line(size, stride, t[i], y);
     MIEN_UNROLL
-    for (int j = 0; j < n; j++) vf_store(v + (i * n + j) * step + at, y[j]);
+    for (int j = 0; j < n; j++) vf_store(v + (i * n + j) * step, y[j]);
+  }
+}
+
+/* A copy of the channels behind the whole vectors, with zeros up to one. */
+typedef struct winograd_rest {
+  const float *pixels[WINOGRAD_PIXELS * WINOGRAD_PIXELS];
+  float copy[WINOGRAD_PIXELS * WINOGRAD_PIXELS][VL];
+} winograd_rest;
+
+static void winograd_rest_make(winograd_rest *r, int pixels, const float *const *from, int64_t at, int64_t count) {
+  for (int i = 0; i < pixels; i++) {
+    vf_store(r->copy[i], vf_load_n(from[i] + at, count));
+    r->pixels[i] = r->copy[i];
   }
 }
 
@@ -173,13 +183,17 @@ VEC void winograd_input_tile(const int size, const int stride, const mien__winog
                              const float *const *pixels, float *v) {
   enum { AHEAD = 2 };
   const int n = stride == 1 ? size + 2 : 2 * size + 1;
-  int64_t c = 0;
-  for (; c + VL <= s->in_channels; c += VL) {
+  winograd_rest rest;
+  for (int64_t c = 0, at = 0; c < s->in_channels; c += VL, at += VL) {
     if (c + (1 + AHEAD) * VL <= s->in_channels)
       for (int i = 0; i < n * n; i++) vf_prefetch(pixels[i] + c + AHEAD * VL);
-    winograd_input_vector(size, stride, pixels, c, VL, v, s->v_step);
+    if (c + VL > s->in_channels) {
+      winograd_rest_make(&rest, n * n, pixels, c, s->in_channels - c);
+      pixels = rest.pixels;
+      at = 0;
+    }
+    winograd_input_vector(size, stride, pixels, at, v + c, s->v_step); /* once: it is long */
   }
-  if (c < s->in_channels) winograd_input_vector(size, stride, pixels, c, s->in_channels - c, v, s->v_step);
 }
 
 /* ---- products */
