@@ -128,6 +128,7 @@ static const struct {
   const char *name, *pass;
 } precisions[] = {[MIEN_PRECISION_FP32] = {"fp32", NULL},
                   [MIEN_PRECISION_BF16] = {"bf16", "store-weights-bf16"},
+                  [MIEN_PRECISION_INT16] = {"int16", "store-weights-int16"},
                   [MIEN_PRECISION_FP16_WEIGHTS] = {"fp16-weights", "store-weights-fp16"}};
 enum { PRECISIONS = sizeof precisions / sizeof *precisions };
 

@@ -79,10 +79,11 @@ mien_status mien__trial_run(mien__trial *t, uint64_t seed, int64_t size, mien_er
 
 /* ---- golden values */
 
-/* What other instruction sets may differ by, as a part of the largest magnitude; 0: not at all. Products of bfloat16 have the same
-** bits everywhere, but what comes between them has not, and the last bit of a float decides how its neighbours round. */
+/* What other instruction sets may differ by, as a part of the largest magnitude; 0: not at all. Products of bfloat16 and of integers
+** have the same bits everywhere, but what comes between them has not, and the last bit of a float decides how its neighbours round. */
 static double tolerance_of(int32_t dtype, mien_precision precision) {
   if (precision == MIEN_PRECISION_BF16 && (dtype == MIEN_F32 || dtype == MIEN_F64)) return 2e-2;
+  if (precision == MIEN_PRECISION_INT16 && (dtype == MIEN_F32 || dtype == MIEN_F64)) return 2e-3;
   switch (dtype) {
     case MIEN_F32:
     case MIEN_F64: return 1e-4;
@@ -275,7 +276,7 @@ mien_status mien__golden_record(mien__trial *t, const mien__graph *g, uint64_t s
 double mien__verify_bound(int32_t dtype, mien_precision precision) {
   const bool floats = dtype == MIEN_F32 || dtype == MIEN_F64;
   if (floats && precision == MIEN_PRECISION_BF16) return 1e-1;
-  if (floats && precision == MIEN_PRECISION_FP16_WEIGHTS) return 1e-2;
+  if (floats && (precision == MIEN_PRECISION_INT16 || precision == MIEN_PRECISION_FP16_WEIGHTS)) return 1e-2;
   return 10 * tolerance_of(dtype, MIEN_PRECISION_FP32);
 }
 

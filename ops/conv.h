@@ -6,6 +6,7 @@
 #define MIEN_OPS_CONV_H
 
 #include "ops/epilogue.h"
+#include "ops/gemm16.h"
 #include "ops/kernels/winograd.h"
 #include "ops/panels.h"
 #include "ops/window.h"
@@ -19,6 +20,7 @@ typedef struct conv_problem {
   int64_t w_columns; /* of the panels that W lies in; 0: it lies as ONNX says */
   int64_t in_pixels, out_pixels;
   int64_t x_space[MIEN_WINDOW_RANK], x_channel; /* strides of X in elements */
+  const mien_gemm16 *gemm16;                    /* NULL: operands are floats */
 } conv_problem;
 
 typedef struct conv_state conv_state;
@@ -571,7 +573,7 @@ static inline mien_status conv_pointwise_run(mien_node *n, const conv_state *s, 
 
 /* ---- the choice */
 
-#include "ops/conv_bf16.h"
+#include "ops/conv_16.h"
 #include "ops/conv_depthwise.h"
 #include "ops/conv_winograd.h"
 
@@ -586,10 +588,12 @@ static const conv_algorithm conv_algorithms[] = {
      conv_depthwise_bytes, conv_depthwise_fill, conv_depthwise_run, false},
     CONV_WINOGRADS(CONV_WINOGRAD_ROW)};
 
-/* For W of bfloat16. */
-static const conv_algorithm conv_bf16 = {
-    "bf16",         "gemm bf16",   conv_any, conv_product_cost, conv_bf16_prepare, conv_bf16_bytes,
-    conv_bf16_fill, conv_bf16_run, false};
+/* For operands of 16 bits. */
+static const conv_algorithm
+    conv_bf16 = {"bf16",       "gemm bf16", conv_any, conv_product_cost, conv_16_prepare, conv_16_bytes,
+                 conv_16_fill, conv_16_run, false},
+    conv_int16 = {"int16",      "gemm int16", conv_any, conv_product_cost, conv_16_prepare, conv_16_bytes,
+                  conv_16_fill, conv_16_run,  false};
 
 static inline const conv_algorithm *conv_choose(const conv_problem *p, const mien_math *math) {
   const conv_algorithm *chosen = NULL;
@@ -630,15 +634,12 @@ static inline mien_status conv_prepare_as(mien_node *n, conv_state *s, const con
 
 /* The state is the node's, its problem is set. */
 static inline mien_status conv_prepare(mien_node *n, conv_state *s) {
-  const int32_t dtype = mien_in(n, 1)->type.dtype;
   s->p.constant = mien_is_constant(n, 1);
-  if (dtype != MIEN_F32 && !s->p.constant)
-    return mien_fail(n, MIEN_UNSUPPORTED, "input W is computed and of a half type, expected a constant or float32");
-  if (dtype != MIEN_F32 && s->p.w_columns)
-    return mien_fail(n, MIEN_INVALID_MODEL, "input W is in panels and of a half type, expected float32");
-  if (dtype == MIEN_BF16) {
-    if (!s->p.channels_last) return mien_fail(n, MIEN_UNSUPPORTED, "input W is of bfloat16, which needs channels_last");
-    return conv_prepare_as(n, s, &conv_bf16);
+  if (s->p.gemm16) {
+    const mien_math *math = mien_math_of(n);
+    if (!s->p.channels_last)
+      return mien_fail(n, MIEN_UNSUPPORTED, "products of %s need channels_last", s->p.gemm16->name);
+    return conv_prepare_as(n, s, s->p.gemm16 == math->bf16 ? &conv_bf16 : &conv_int16);
   }
   return conv_prepare_as(n, s, conv_choose(&s->p, mien_math_of(n)));
 }

@@ -5,6 +5,7 @@
 #define MIEN_OPS_PRODUCT_H
 
 #include "ops/epilogue.h"
+#include "ops/gemm16.h"
 #include "ops/loop.h"
 #include "ops/panels.h"
 #include <stdio.h>
@@ -24,9 +25,11 @@ typedef struct product {
   int64_t chunk, chunks, panels;
   const float *packed; /* NULL: B is not constant */
   size_t packed_each;  /* floats a matrix */
-  /* W of bfloat16: pairs of k, the floats that hold a row of them, rows that are converted at once, where in scratch they begin. */
-  int64_t pairs, pairs_row, rows_once;
-  size_t pairs_at;
+  /* Operands of 16 bits: elements of a row, the floats from one row to the next, rows that are rounded at once, where in scratch they
+  ** begin. */
+  const mien_gemm16 *gemm16;
+  int64_t elements, elements_row, rows_once;
+  size_t elements_at;
   char kind[96], kernel[48];
 } product;
 
@@ -206,42 +209,45 @@ static inline void product_run_f32(mien_node *n, const mien_epilogue *e, int64_t
     product_run_fresh(n, p, a, mien_in(n, 1)->data, mien_out(n, 0)->data, e, begin, end);
 }
 
-/* ---- right operands of bfloat16, for one matrix and rows one after another: all threads round some rows of A into the
+/* ---- operands of 16 bits, for one constant matrix and rows one after another: all threads round some rows of A into the
 ** caller's scratch, then multiply them */
 
 enum { PRODUCT_ONCE = 2 * 1024 * 1024 }; /* bytes of rounded rows */
 
-static inline mien_status product_fill_bf16(mien_node *n, void *memory) {
+static inline mien_status product_fill_16(mien_node *n, void *memory) {
   const product *p = mien_state(n);
-  mien_math_of(n)->gemm_bf16_pack(p->k, p->n, mien_in(n, 1)->data, p->b_row, p->b_col, memory);
+  MIEN_TRY(gemm16_check(n, p->gemm16));
+  p->gemm16->pack(p->k, p->n, mien_in(n, 1)->data, p->b_row, p->b_col, memory);
   return MIEN_OK;
 }
 
-static inline mien_status product_prepare_bf16(mien_node *n) {
+/* p->gemm16 is set. */
+static inline mien_status product_prepare_16(mien_node *n) {
   static const float nothing[1];
   product *p = mien_state(n);
   const mien_math *math = mien_math_of(n);
   product_split(n, p);
-  p->pairs = product_ceil(p->k, 2);
-  p->pairs_row = (product_ceil(p->pairs, 16) | 1) * 16; /* rows on different sets of the first-level cache */
-  const size_t bytes = math->gemm_pack_bytes(p->pairs, p->n);
-  if (bytes == SIZE_MAX || p->pairs_row > INT32_MAX)
+  p->elements = p->gemm16->elements(p->k);
+  p->elements_row = (product_ceil(p->elements, 16) | 1) * 16; /* rows on different sets of the first-level cache */
+  const size_t bytes = math->gemm_pack_bytes(p->elements, p->n);
+  if (bytes == SIZE_MAX || p->elements_row > INT32_MAX)
     return mien_fail(n, MIEN_LIMIT, "the right operand is too large to pack");
   p->packed = nothing;
   if (bytes > 0) {
     const void *packed;
-    snprintf(p->kind, sizeof p->kind, "product bf16 %lldx%lld%s", (long long)p->k, (long long)p->n,
+    snprintf(p->kind, sizeof p->kind, "product %s%s %lldx%lld%s", p->gemm16->name,
+             mien_in(n, 1)->type.dtype == MIEN_F16 ? " f16" : "", (long long)p->k, (long long)p->n,
              p->b_col == 1 ? "" : " transposed");
-    MIEN_TRY(mien_packed_later(n, 1, p->kind, bytes, product_fill_bf16, &packed));
+    MIEN_TRY(mien_packed_later(n, 1, p->kind, bytes, product_fill_16, &packed));
     p->packed = packed;
   }
-  const int64_t row_bytes = p->pairs_row * (int64_t)sizeof(float), least = math->gemm_rows * mien_threads(n);
+  const int64_t row_bytes = p->elements_row * (int64_t)sizeof(float), least = math->gemm_rows * mien_threads(n);
   const int64_t fit = PRODUCT_ONCE / row_bytes > least ? PRODUCT_ONCE / row_bytes : least;
   p->rows_once = p->m < fit ? p->m : fit;
-  p->pairs_at = ((size_t)p->rows_once * sizeof(float *) + 63) / 64 * 64;
-  MIEN_TRY(mien_scratch(n, p->pairs_at + (size_t)p->rows_once * (size_t)row_bytes));
+  p->elements_at = ((size_t)p->rows_once * sizeof(float *) + 63) / 64 * 64;
+  MIEN_TRY(mien_scratch(n, p->elements_at + (size_t)p->rows_once * (size_t)row_bytes));
   mien_work(n, p->m > 0 && p->n > 0, product_flops(p) / 100);
-  snprintf(p->kernel, sizeof p->kernel, "gemm bf16 %lldx%lld", (long long)math->gemm_rows,
+  snprintf(p->kernel, sizeof p->kernel, "gemm %s %lldx%lld", p->gemm16->name, (long long)math->gemm_rows,
            (long long)math->gemm_columns);
   mien_note(n, product_flops(p), p->kernel);
   return MIEN_OK;
@@ -252,7 +258,7 @@ typedef struct product_rounded {
   const mien_epilogue *e;
   int64_t row, rows, chunk;
   const float **table; /* rounded rows */
-  char *pairs;
+  char *elements;
 } product_rounded;
 
 /* Items: rows. */
@@ -261,8 +267,8 @@ static inline mien_status product_round(mien_node *n, void *arg, int64_t begin, 
   const product *p = r->p;
   const float *a = mien_in(n, 0)->data;
   for (int64_t i = begin; i < end; i++) {
-    void *to = r->pairs + (size_t)i * (size_t)p->pairs_row * sizeof(float);
-    mien_math_of(n)->to_bf16(a + (r->row + i) * p->a_row, p->k, to);
+    void *to = r->elements + (size_t)i * (size_t)p->elements_row * sizeof(float);
+    p->gemm16->round(a + (r->row + i) * p->a_row, p->k, to);
     r->table[i] = to;
   }
   return MIEN_OK;
@@ -278,19 +284,19 @@ static inline mien_status product_rounded_part(mien_node *n, void *arg, int64_t 
     const int64_t take = end - item < p->panels - panel ? end - item : p->panels - panel;
     const int64_t rows = r->rows - first < r->chunk ? r->rows - first : r->chunk, row = r->row + first;
     const int64_t n0 = panel * width, n1 = (panel + take) * width;
-    const mien_pieces a = {.rows = r->table + first, .stride = 0, .count = 1, .length = p->pairs, .step = 1};
+    const mien_pieces a = {.rows = r->table + first, .stride = 0, .count = 1, .length = p->elements, .step = 1};
     const mien_epilogue part = epilogue_at(r->e, row, 0);
-    mien_math_of(n)->gemm_bf16(rows, p->n, &a, p->packed, (float *)mien_out(n, 0)->data + row * p->n, p->n, 1, n0,
-                               n1 < p->n ? n1 : p->n, &part);
+    p->gemm16->gemm(rows, p->n, &a, p->packed, (float *)mien_out(n, 0)->data + row * p->n, p->n, 1, n0,
+                    n1 < p->n ? n1 : p->n, &part);
     item += take;
   }
   return MIEN_OK;
 }
 
-static inline mien_status product_run_bf16(mien_node *n, const mien_epilogue *e) {
+static inline mien_status product_run_16(mien_node *n, const mien_epilogue *e) {
   const product *p = mien_state(n);
   char *scratch = mien_scratch_of(n);
-  product_rounded r = {.p = p, .e = e, .table = (void *)scratch, .pairs = scratch + p->pairs_at};
+  product_rounded r = {.p = p, .e = e, .table = (void *)scratch, .elements = scratch + p->elements_at};
   for (; r.row < p->m; r.row += r.rows) {
     r.rows = p->m - r.row < p->rows_once ? p->m - r.row : p->rows_once;
     r.chunk = p->chunk < r.rows ? p->chunk : r.rows;

@@ -53,7 +53,7 @@ const mien_rewrite mien_pass_panels[] = {{.name = "weights-to-panels",
                                           .stage = MIEN_STAGE_FINISH,
                                           .after = "merge-duplicates-last attention-heads fuse-bias-late "
                                                    "fuse-activation-late fuse-residual-late store-weights-bf16 "
-                                                   "store-weights-fp16",
+                                                   "store-weights-int16 store-weights-fp16",
                                           .patterns = panel_patterns,
                                           .apply = weights_to_panels},
                                          {.name = NULL}};

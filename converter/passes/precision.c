@@ -1,21 +1,30 @@
 /* Weights in a half type, where `mien convert --precision` asks for one: the right operand of a mien.Linear or a mien.Conv goes
 ** through a Cast, which is folded, so that the plan stores it once in that type and its recipe tells so.
 **
-** float16: every such operand; the session widens it. bfloat16: those that are multiplied as a matrix. What Winograd's method at
-** stride 1 or the depthwise kernel may take stays float32, on every machine: which of the methods that apply is fastest is each
-** machine's choice. So do convolutions of few channels a group, whose rounding takes as long as their products gain, and biases,
-** scales, norms and whatever plugins' operators take. With --max-error so do the products that converter/choose.c spares. */
+** float16: every such operand; the session widens it. bfloat16, and float16 for products of 16-bit integers: those that are multiplied
+** as a matrix. What Winograd's method at stride 1 or the depthwise kernel may take stays float32, on every machine: which of the
+** methods that apply is fastest is each machine's choice. So do convolutions of few channels a group, whose rounding takes as long
+** as their products gain, and biases, scales, norms and whatever plugins' operators take. With --max-error so do the products that
+** converter/choose.c spares. */
 #include "ops/conv.h"
 #include "pass.h"
 
-enum { LEAST_CHANNELS = 8 }; /* of bfloat16's convolutions, a group */
+enum { LEAST_CHANNELS = 8 }; /* of convolutions of 16-bit operands, a group */
 
-/* A finite number that would become infinite is not worth the bytes. */
-static bool fits(const mien_rewriter *r, mien_value w, float largest) {
+/* Weights' type, the largest finite number that does not become infinite in it, and how their products are computed. */
+typedef struct storage {
+  int32_t dtype;
+  float largest;
+  bool matrices, int16; /* only what is multiplied as a matrix; in 16-bit integers */
+} storage;
+static const storage f16 = {MIEN_F16, 65504.0f, false, false}, int16 = {MIEN_F16, 65504.0f, true, true},
+                     bf16 = {MIEN_BF16, 3.3895313e38f, true, false};
+
+static bool fits(const mien_rewriter *r, mien_value w, const storage *s) {
   const mien_tensor *t = mien_rewrite_host_of(r)->constant(r, w);
   const float *x = t ? t->data : NULL;
   for (int64_t i = 0, count = x ? mien_count(&t->type) : 0; i < count; i++)
-    if (isfinite(x[i]) && fabsf(x[i]) > largest) return false;
+    if (isfinite(x[i]) ? fabsf(x[i]) > s->largest : s->int16) return false;
   return x != NULL;
 }
 
@@ -51,7 +60,7 @@ static bool is_plain_conv(const mien_rewriter *r, mien_node_id node) {
   return x->dim[x->rank - 1] > 0 && h->attr_i(r, node, "group") > 0 && mien_count(w) > 0;
 }
 
-static mien_status store_as(mien_rewriter *r, int32_t dtype) {
+static mien_status store_as(mien_rewriter *r, const storage *s) {
   const mien_rewrite_host *h = mien_rewrite_host_of(r);
   const mien_node_id root = h->root(r);
   const mien_value y = pass_root_out(r);
@@ -59,24 +68,26 @@ static mien_status store_as(mien_rewriter *r, int32_t dtype) {
   const int count = h->in_count(r, root);
   if (count > PASS_INPUTS || !pass_is_f32(r, pass_in(r, root, PASS_W))) return MIEN_OK;
   if (pass_is_op(r, root, "mien.Linear") && pass_rank(r, pass_in(r, root, PASS_W)) != 2) return MIEN_OK; /* in panels */
-  if (dtype == MIEN_BF16 && pass_is_op(r, root, "mien.Conv")) {
+  if (s->matrices && pass_is_op(r, root, "mien.Conv")) {
     if (!is_plain_conv(r, root)) return MIEN_OK;
     const conv_problem p = problem_of(r, root);
     if (conv_winograd_applies(&p, 1) || conv_depthwise_applies(&p) || p.in_each < LEAST_CHANNELS) return MIEN_OK;
   }
   for (int i = 0; i < count; i++) in[i] = h->in(r, root, i);
-  if (!fits(r, in[PASS_W], dtype == MIEN_F16 ? 65504.0f : 3.3895313e38f)) return MIEN_OK;
+  if (!fits(r, in[PASS_W], s)) return MIEN_OK;
   MIEN_TRY(h->begin_at(r, "Cast", 13, &in[PASS_W], 1));
-  MIEN_TRY(h->set_i(r, "to", dtype));
+  MIEN_TRY(h->set_i(r, "to", s->dtype));
   MIEN_TRY(h->end(r, &in[PASS_W], 1));
   MIEN_TRY(h->begin(r, h->op_name(r, root), in, count));
   MIEN_TRY(h->copy_attrs(r, root));
+  if (s->int16) MIEN_TRY(h->set_i(r, "int16", 1));
   MIEN_TRY(h->end(r, &z, 1));
   return h->replace(r, y, z);
 }
 
-static mien_status store_bf16(mien_rewriter *r) { return store_as(r, MIEN_BF16); }
-static mien_status store_f16(mien_rewriter *r) { return store_as(r, MIEN_F16); }
+static mien_status store_bf16(mien_rewriter *r) { return store_as(r, &bf16); }
+static mien_status store_int16(mien_rewriter *r) { return store_as(r, &int16); }
+static mien_status store_f16(mien_rewriter *r) { return store_as(r, &f16); }
 
 static const char *const product_patterns[] = {"mien.Linear|mien.Conv(x, #w, ...)", NULL};
 
@@ -87,6 +98,12 @@ const mien_rewrite mien_pass_precision[] = {
      .after = "merge-duplicates-last attention-heads",
      .patterns = product_patterns,
      .apply = store_bf16},
+    {.name = "store-weights-int16",
+     .doc = "with --precision int16: products by constants -> in 16-bit integers, by constants stored in float16",
+     .stage = MIEN_STAGE_FINISH,
+     .after = "merge-duplicates-last attention-heads",
+     .patterns = product_patterns,
+     .apply = store_int16},
     {.name = "store-weights-fp16",
      .doc = "with --precision fp16-weights: constants of products -> stored in float16",
      .stage = MIEN_STAGE_FINISH,

@@ -1,8 +1,8 @@
 /* mien.Conv: Y = epilogue(Conv(X, W)) with W in ONNX's order or, of one group, in panels: [out / columns, kernel..., in,
 ** columns]. channels_last: X, R and Y are N, spatial..., C. P: the value of
 ** the padding for each input channel instead of 0, so that a normalisation before a padded convolution folds exactly.
-** 1-, 2- and 3-D, fp32. W (a constant) of float16 is widened; of bfloat16, channels_last: X and P are rounded to bfloat16,
-** products are summed in fp32.  mien 1. */
+** 1-, 2- and 3-D, fp32. W (a constant) of float16 is widened. W of bfloat16, channels_last: X and P are rounded to bfloat16,
+** products are summed in fp32. int16, channels_last, W a constant: X, P and W are rounded to integers of 16 bits times steps.  mien 1. */
 #include "ops/conv.h"
 
 enum { CONV_P = 6 };
@@ -33,6 +33,7 @@ static mien_status fused_conv_prepare(mien_node *n) {
   MIEN_TRY(conv_infer(n, &weight, last, MIEN_WINDOW_DILATIONS, &w, &y));
   conv_problem_make(&s->p, &w, &mien_in(n, 0)->type, &weight, mien_attr_i(n, "group"), last);
   s->p.w_columns = w_columns;
+  MIEN_TRY(gemm16_prepare(n, w_columns, &s->p.gemm16));
   MIEN_TRY(epilogue_prepare(n, &s->epilogue));
   return conv_prepare(n, s);
 }
@@ -53,6 +54,7 @@ static const mien_attr fused_conv_attrs[] = {{.name = "kernel_shape", .kind = 'I
                                              {.name = "group", .kind = 'i', .i = 1},
                                              {.name = "channels_last", .kind = 'i'},
                                              EPILOGUE_ATTRS,
+                                             GEMM16_ATTR,
                                              {.name = NULL}};
 
 const mien_op mien_ops_fused_Conv[] = {

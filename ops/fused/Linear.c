@@ -1,6 +1,6 @@
 /* mien.Linear: Y = epilogue(X W), X [..., K], W [K, N] (trans_w: [N, K]; or in panels: [N / columns, K, columns]), Y [..., N].
 ** fp32. W of a half type is a constant, in no panels: float16 is widened; bfloat16: X is rounded to it, products are summed in
-** fp32.  mien 1. */
+** fp32. int16, W a constant in no panels: X and W are rounded to integers of 16 bits times steps.  mien 1. */
 #include "ops/product.h"
 
 static mien_status linear_infer(mien_node *n) {
@@ -37,23 +37,22 @@ static mien_status linear_prepare(mien_node *n) {
   p->a_col = 1;
   p->b_row = trans ? 1 : p->n;
   p->b_col = trans ? p->k : 1;
-  if (w->dtype != MIEN_F32 && !mien_is_constant(n, 1))
-    return mien_fail(n, MIEN_UNSUPPORTED, "input W is computed and of a half type, expected a constant or float32");
+  MIEN_TRY(gemm16_prepare(n, p->w_columns, &p->gemm16));
   MIEN_TRY(epilogue_prepare(n, &p->epilogue));
-  return w->dtype == MIEN_BF16 ? product_prepare_bf16(n) : product_prepare_f32(n);
+  return p->gemm16 ? product_prepare_16(n) : product_prepare_f32(n);
 }
 
 static mien_status linear_run(mien_node *n, int64_t begin, int64_t end) {
   const product *p = mien_state(n);
   mien_epilogue e = epilogue_read(n, &p->epilogue);
   e.residual_stride = p->n;
-  if (mien_in(n, 1)->type.dtype == MIEN_BF16) return product_run_bf16(n, &e);
+  if (p->gemm16) return product_run_16(n, &e);
   product_run_f32(n, &e, begin, end);
   return MIEN_OK;
 }
 
 static const mien_kernel linear_kernels[] = {{MIEN_F32, linear_run}, {MIEN_NONE, NULL}};
-static const mien_attr linear_attrs[] = {{.name = "trans_w", .kind = 'i'}, EPILOGUE_ATTRS, {.name = NULL}};
+static const mien_attr linear_attrs[] = {{.name = "trans_w", .kind = 'i'}, EPILOGUE_ATTRS, GEMM16_ATTR, {.name = NULL}};
 
 const mien_op mien_ops_fused_Linear[] = {
     {.domain = "mien",

@@ -4,7 +4,7 @@
 ** A few panels of one part of k stay in the second-level cache while all rows pass by them, a block of rows at a time: A then
 ** passes once for so many panels, and B, which comes out of memory, is fetched while the panels before it are in use.
 ** Elements of A and B are four bytes, which only the microkernel looks into: the file that includes this one (impl_gemm.c: a
-** float, impl_gemm_bf16.c: a pair of bfloat16) defines
+** float, impl_gemm_bf16.c: a pair of bfloat16, impl_gemm_int16.c: a pair of integers or their step) defines
 **   gemm_micro(rows, vectors, half, a, b, f, tile, tile_row, add, end): tile[rows][tile_row] = (add ? tile : 0) + A B over `vectors`
 **   vectors of columns; for each element of k it fetches what f says. end, if not NULL: gemm_finish in place of the last store. */
 #ifndef MIEN_OPS_KERNELS_GEMM_H
@@ -15,7 +15,9 @@
 /* What a core's second-level cache holds beside everything else. */
 #define GEMM_CACHE (400 * 1024)
 /* Elements of k that one accumulator sums. */
+#ifndef GEMM_DEPTH
 #define GEMM_DEPTH 256
+#endif
 /* Elements of k that are one part; more are cut into parts of GEMM_DEPTH. */
 #define GEMM_WHOLE (3 * GEMM_DEPTH)
 /* Floats of sums that wait for the next part. */

@@ -120,8 +120,8 @@ VEC void gemm_micro(const int rows, const int vectors, const bool half, const mi
   }
 }
 
-void MIEN_T(mien__gemm_bf16)(int64_t m, int64_t n, const mien_pieces *a, const void *packed, float *c, int64_t c_row,
-                             int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e) {
+static void bf16_gemm(int64_t m, int64_t n, const mien_pieces *a, const void *packed, float *c, int64_t c_row,
+                      int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e) {
   n1 = min_i64(n1, n);
   if (m <= 0 || n1 <= n0) return;
   const gemm_left l = {.pieces = a, .count = a->count, .length = a->length};
@@ -131,6 +131,8 @@ void MIEN_T(mien__gemm_bf16)(int64_t m, int64_t n, const mien_pieces *a, const v
 
 /* ---- operands */
 
+static int64_t bf16_elements(int64_t k) { return k / 2 + (k & 1); }
+
 /* To nearest even; subnormal: zero; NaN: a quiet one. */
 VEC uint16_t bf16_of(uint32_t u) {
   const uint32_t magnitude = u & 0x7fffffffu, sign = u >> 16 & 0x8000u;
@@ -139,7 +141,8 @@ VEC uint16_t bf16_of(uint32_t u) {
   return (uint16_t)(magnitude < 0x00800000u ? sign : number);
 }
 
-void MIEN_T(mien__to_bf16)(const float *x, int64_t count, uint16_t *y) {
+static void bf16_round(const float *x, int64_t count, float *to) {
+  uint16_t *y = (void *)to;
   int64_t i = 0;
 #if defined(__AVX512BF16__)
   /* vcvtneps2bf16 rounds as bf16_of does, whatever MXCSR says. */
@@ -156,10 +159,10 @@ void MIEN_T(mien__to_bf16)(const float *x, int64_t count, uint16_t *y) {
 
 VEC uint32_t bf16_normal(uint16_t x) { return x & 0x7f80u ? x : x & 0x8000u; }
 
-void MIEN_T(mien__gemm_bf16_pack)(int64_t k, int64_t n, const uint16_t *b, int64_t row_stride, int64_t col_stride,
-                                  void *packed) {
+static void bf16_pack(int64_t k, int64_t n, const void *b, int64_t row_stride, int64_t col_stride, void *packed) {
   enum { BLOCK = 16 };
-  const int64_t pairs = k / 2 + (k & 1);
+  const uint16_t *first = b;
+  const int64_t pairs = bf16_elements(k);
   uint32_t *to = packed;
   for (int64_t j0 = 0; j0 < n; j0 += GEMM_COLUMNS, to += pairs * GEMM_COLUMNS) {
     const int64_t columns = min_i64(GEMM_COLUMNS, n - j0);
@@ -168,10 +171,13 @@ void MIEN_T(mien__gemm_bf16_pack)(int64_t k, int64_t n, const uint16_t *b, int64
       const int64_t p1 = min_i64(pairs, p0 + BLOCK);
       for (int64_t j = 0; j < columns; j++)
         for (int64_t p = p0; p < p1; p++) {
-          const uint16_t *from = b + 2 * p * row_stride + (j0 + j) * col_stride;
+          const uint16_t *from = first + 2 * p * row_stride + (j0 + j) * col_stride;
           const uint32_t odd = 2 * p + 1 < k ? bf16_normal(from[row_stride]) : 0;
           to[p * GEMM_COLUMNS + j] = bf16_normal(from[0]) | odd << 16;
         }
     }
   }
 }
+
+const mien_gemm16 MIEN_T(mien__bf16) = {
+    .name = "bf16", .elements = bf16_elements, .round = bf16_round, .pack = bf16_pack, .gemm = bf16_gemm};

@@ -20,8 +20,7 @@ const mien_math MIEN_T(mien__math) = {
     .exp = MIEN_K(mien__exp),
     .erf = MIEN_K(mien__erf),
     .peak = MIEN_K(mien__peak),
-    .to_bf16 = MIEN_T(mien__to_bf16),
-    .gemm_bf16_pack = MIEN_T(mien__gemm_bf16_pack),
-    .gemm_bf16 = MIEN_T(mien__gemm_bf16),
+    .bf16 = &MIEN_T(mien__bf16),
+    .int16 = &MIEN_T(mien__int16),
     .largest = MIEN_K(mien__largest),
 };

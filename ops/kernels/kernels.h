@@ -12,11 +12,7 @@ void MIEN_K(mien__gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t
 void MIEN_K(mien__gemm_pieces)(int64_t m, int64_t n, const mien_pieces *a, const float *packed, float *c, int64_t c_row,
                                int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e);
 void MIEN_K(mien__depthwise)(int64_t m, const mien_depthwise *d, float *c, int64_t c_row, const mien_epilogue *e);
-void MIEN_T(mien__to_bf16)(const float *x, int64_t count, uint16_t *y);
-void MIEN_T(mien__gemm_bf16_pack)(int64_t k, int64_t n, const uint16_t *b, int64_t row_stride, int64_t col_stride,
-                                  void *packed);
-void MIEN_T(mien__gemm_bf16)(int64_t m, int64_t n, const mien_pieces *a, const void *packed, float *c, int64_t c_row,
-                             int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e);
+extern const mien_gemm16 MIEN_T(mien__bf16), MIEN_T(mien__int16);
 /* Applies e to rows x columns elements of a tile with `tile_row` floats a row and writes them to c. row0, column0: place in
 ** the whole output, for the vectors of e. The tile is destroyed. e NULL: nothing to apply. */
 void MIEN_K(mien__finish)(float *tile, int64_t tile_row, int64_t rows, int64_t columns, float *c, int64_t c_row,

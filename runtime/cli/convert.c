@@ -17,8 +17,8 @@ static const struct option table[] = {CLI_COMMON,
                                       {0}};
 
 static bool precision_of(const char *text, mien_precision *precision) {
-  static const char *const names[] = {"fp32", "bf16", "fp16-weights"};
-  for (int i = 0; i < 3; i++)
+  static const char *const names[] = {"fp32", "bf16", "int16", "fp16-weights"};
+  for (int i = 0; i < 4; i++)
     if (strcmp(text, names[i]) == 0) {
       *precision = (mien_precision)i;
       return true;
@@ -74,7 +74,7 @@ static int run(int argc, char **argv) {
         break;
       case OPTION_PRECISION:
         if (!precision_of(optarg, &convert.precision))
-          return cli_usage(&cli_convert, "--precision is '%s', expected fp32, bf16 or fp16-weights", optarg);
+          return cli_usage(&cli_convert, "--precision is '%s', expected fp32, bf16, int16 or fp16-weights", optarg);
         break;
       case OPTION_MAX_ERROR:
         if (!cli_number(optarg, 1e-30, 1e30, &convert.max_error))
@@ -115,6 +115,8 @@ const cli_command cli_convert = {
         "  -o, --output FILE      the plan\n"
         "  --verify N             compare the imported graph and the plan on N seeded inputs\n"
         "  --precision P          fp32 (the default); bf16: linear layers and most convolutions in bfloat16, summed in "
+        "fp32;\n"
+        "                         int16: the same in 16-bit integers with a step for every 512 values, nearer to "
         "fp32;\n"
         "                         fp16-weights: their weights stored in float16, half the file, computed in fp32\n"
         "  --max-error E          with bf16: round only so many products that outputs stay within E of fp32's on\n"

@@ -70,16 +70,16 @@ static void product_one(const mien_math *m, int64_t rows, int64_t columns, int64
   for (int64_t i = 0; i < rows; i++)
     for (int64_t t = 0; t < pieces; t++) {
       uint16_t *to = a + (i * pieces + t) * pairs * 2;
-      m->to_bf16(x + i * k + t * length, length, to);
+      m->bf16->round(x + i * k + t * length, length, (float *)(void *)to);
       at[t * rows + i] = (const float *)(const void *)to;
     }
   const int64_t width = m->gemm_columns;
   for (int64_t j = 0; j < columns; j += width)
     for (int64_t t = 0; t < pieces; t++)
-      m->gemm_bf16_pack(length, columns - j < width ? columns - j : width, b + t * length * columns + j, columns, 1,
-                        packed + (size_t)(j * pieces * pairs + t * pairs * width) * sizeof(float));
+      m->bf16->pack(length, columns - j < width ? columns - j : width, b + t * length * columns + j, columns, 1,
+                    packed + (size_t)(j * pieces * pairs + t * pairs * width) * sizeof(float));
   const mien_pieces left = {.rows = at, .stride = rows, .count = pieces, .length = pairs, .step = 1};
-  m->gemm_bf16(rows, columns, &left, packed, y, columns, 1, 0, columns, NULL);
+  m->bf16->gemm(rows, columns, &left, packed, y, columns, 1, 0, columns, NULL);
   for (int64_t i = 0; i < rows; i++)
     for (int64_t j = 0; j < columns; j++) {
       /* Pieces of odd length end in a zero of their own. */
@@ -118,12 +118,12 @@ static void blocks_body(mien_env *env) {
   for (int64_t i = 0; i < ROWS * K; i++) a[i] = (uint16_t)(number(&seed, 0) >> 16);
   for (int64_t i = 0; i < K * COLUMNS; i++) b[i] = (uint16_t)(number(&seed, 0) >> 16);
   for (int64_t i = 0; i < ROWS; i++) at[i] = (const float *)(const void *)(a + i * K);
-  m->gemm_bf16_pack(K, COLUMNS, b, COLUMNS, 1, packed);
+  m->bf16->pack(K, COLUMNS, b, COLUMNS, 1, packed);
   const mien_pieces all = {.rows = at, .stride = 0, .count = 1, .length = K / 2, .step = 1};
-  m->gemm_bf16(ROWS, COLUMNS, &all, packed, y, COLUMNS, 1, 0, COLUMNS, NULL);
+  m->bf16->gemm(ROWS, COLUMNS, &all, packed, y, COLUMNS, 1, 0, COLUMNS, NULL);
   for (int64_t i = 0; i < ROWS; i += 53) {
     const mien_pieces row = {.rows = at + i, .stride = 0, .count = 1, .length = K / 2, .step = 1};
-    m->gemm_bf16(1, COLUMNS, &row, packed, one, COLUMNS, 1, 0, COLUMNS, NULL);
+    m->bf16->gemm(1, COLUMNS, &row, packed, one, COLUMNS, 1, 0, COLUMNS, NULL);
     assert_memory_equal(one, y + i * COLUMNS, sizeof one);
     expect_bits(m, one[COLUMNS - 1], dot(K, a + i * K, b + COLUMNS - 1, COLUMNS));
   }
@@ -158,7 +158,7 @@ static void rounding_body(mien_env *env) {
     uint16_t y[LONGEST + 2];
     for (int i = 0; i < count; i++) x[i] = reference_float(known[(i + count) % COUNT].x);
     memset(y, 0xee, sizeof y);
-    env->host.math->to_bf16(x, count, y);
+    env->host.math->bf16->round(x, count, (float *)(void *)y);
     for (int i = 0; i < count; i++) assert_int_equal(y[i], known[(i + count) % COUNT].y);
     assert_int_equal(y[count], count % 2 ? 0 : 0xeeee);
     assert_int_equal(y[count + 1], 0xeeee);

@@ -16,6 +16,9 @@ typedef enum mien_precision {
   ** channels a group: weights stored in bfloat16, inputs rounded to it, sums in fp32, with the same bits on every instruction
   ** set. */
   MIEN_PRECISION_BF16,
+  /* The same in integers of 16 bits, with a step for each row's and column's every 512 values: about eight times nearer to fp32 than
+  ** bfloat16 where a processor is as fast. Weights are stored in float16. */
+  MIEN_PRECISION_INT16,
   /* Weights of all linear layers and convolutions stored in float16, widened when a session packs them: half the file. */
   MIEN_PRECISION_FP16_WEIGHTS
 } mien_precision;

@@ -150,6 +150,18 @@ typedef struct mien_attention {
   float scale;
 } mien_attention;
 
+/* Products of operands of 16 bits, summed in 32. round writes k values as `elements(k)` elements of four bytes; pack writes B[k, n] as
+** gemm_pack_bytes(elements(k), n) bytes. gemm is gemm_pieces of such elements: rows[] point at what round wrote, length counts elements,
+** step is 1; B is packed piece by piece, panel by panel. */
+typedef struct mien_gemm16 {
+  const char *name;
+  int64_t (*elements)(int64_t k);
+  void (*round)(const float *x, int64_t k, float *to);
+  void (*pack)(int64_t k, int64_t n, const void *b, int64_t row_stride, int64_t col_stride, void *packed);
+  void (*gemm)(int64_t m, int64_t n, const mien_pieces *a, const void *packed, float *c, int64_t c_row,
+               int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e);
+} mien_gemm16;
+
 /* fp32 kernels of this machine's instruction set, chosen once at load. All run on the calling thread. */
 typedef struct mien_math {
   uint32_t size;
@@ -181,15 +193,12 @@ typedef struct mien_math {
   /* `rounds` rounds of independent fused multiply-adds in registers: the most that this instruction set does. Gives the operations
   ** done (a multiply-add is two) and, so that they are done, their sum. */
   double (*peak)(int64_t rounds, float *sum);
-  /* Products of bfloat16, summed in fp32: for each pair of k the product of the odd one, then of the even one, is added and rounded to
-  ** nearest even, subnormals being zero, with the same bits on every instruction set. to_bf16 rounds x[0..count) to nearest even,
-  ** subnormals to zero, and appends a zero where count is odd. gemm_bf16_pack packs B[k, n] of bfloat16 into
-  ** gemm_pack_bytes(ceil(k / 2), n) bytes. gemm_bf16 is gemm_pieces where an element of A is such a pair: rows[] point at what
-  ** to_bf16 wrote, length counts pairs, step is 1; B is packed piece by piece, panel by panel. */
-  void (*to_bf16)(const float *x, int64_t count, uint16_t *y);
-  void (*gemm_bf16_pack)(int64_t k, int64_t n, const uint16_t *b, int64_t row_stride, int64_t col_stride, void *packed);
-  void (*gemm_bf16)(int64_t m, int64_t n, const mien_pieces *a, const void *packed, float *c, int64_t c_row,
-                    int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e);
+  /* bf16: B is of bfloat16 and A is rounded to it, to nearest even; for each pair of k the product of the odd one, then of the even
+  ** one, is added in fp32 and rounded to nearest even, subnormals being zero, with the same bits on every instruction set. int16: B
+  ** is of floats, finite ones; both are rounded to 16-bit integers times a step for every 512 values of k of a row of A or column of
+  ** B: of the root mean square of those, an integer is off by 1.4e-4 (bf16: 1.6e-3), and by more where one number alone is more than 16
+  ** times it; sums are exact, then fp32. */
+  const mien_gemm16 *bf16, *int16;
   /* y[j] = the largest of rows[0..count)[j] for j below length, a NaN where one of them is; y may be one of the rows. */
   void (*largest)(int64_t count, const float *const *rows, int64_t length, float *y);
 } mien_math;

@@ -1,15 +1,15 @@
-/* ops/conv_bf16.h -- the part of ops/conv.h that runs convolutions whose W is of bfloat16, channels last: all threads round the
-** maps of some images into the caller's scratch, then multiply gathered rows of pairs of channels. Within a group channels are
-** paired, an odd last one with zero. */
-#ifndef MIEN_OPS_CONV_BF16_H
-#define MIEN_OPS_CONV_BF16_H
+/* ops/conv_16.h -- the part of ops/conv.h that runs convolutions of operands of 16 bits, channels last: all threads round the
+** maps of some images into the caller's scratch, then multiply gathered rows of elements (mien_gemm16), into which a group's
+** channels of one pixel are rounded. */
+#ifndef MIEN_OPS_CONV_16_H
+#define MIEN_OPS_CONV_16_H
 
-enum { CONV_BF16_ONCE = 4 * 1024 * 1024 }; /* bytes of rounded maps, or one image */
+enum { CONV_16_ONCE = 4 * 1024 * 1024 }; /* bytes of rounded maps, or one image */
 
-/* The same window over pairs. */
-static inline conv_problem conv_bf16_pairs(const conv_problem *p) {
+/* The same window over elements. */
+static inline conv_problem conv_16_problem(const conv_problem *p) {
   conv_problem q = *p;
-  q.in_each = conv_ceil(p->in_each, 2);
+  q.in_each = p->gemm16->elements(p->in_each);
   q.in_channels = p->group * q.in_each;
   q.depth = q.taps * q.in_each;
   int64_t pixels = 1;
@@ -20,35 +20,37 @@ static inline conv_problem conv_bf16_pairs(const conv_problem *p) {
   return q;
 }
 
-static inline size_t conv_bf16_bytes(const conv_problem *p, const mien_math *math) {
-  const conv_problem q = conv_bf16_pairs(p);
+static inline size_t conv_16_bytes(const conv_problem *p, const mien_math *math) {
+  const conv_problem q = conv_16_problem(p);
   return conv_product_bytes(&q, math);
 }
 
-/* Panel by panel [taps][pairs][columns][2]. */
-static inline mien_status conv_bf16_fill(mien_node *n, void *memory) {
+/* Panel by panel [taps][elements][columns]. */
+static inline mien_status conv_16_fill(mien_node *n, void *memory) {
   const conv_state *s = mien_state(n);
   const conv_problem *p = &s->p;
-  const mien_math *math = mien_math_of(n);
-  const int64_t width = math->gemm_columns, tap = conv_ceil(p->in_each, 2) * width;
+  const mien_tensor *w = mien_in(n, 1);
+  const size_t size = w->type.dtype == MIEN_BF16 ? sizeof(uint16_t) : sizeof(float);
+  const int64_t width = mien_math_of(n)->gemm_columns, tap = p->gemm16->elements(p->in_each) * width;
+  MIEN_TRY(gemm16_check(n, p->gemm16));
   float *to = memory;
   for (int64_t g = 0; g < p->group; g++)
     for (int64_t j = 0; j < p->out_each; j += width) {
-      const uint16_t *from = (const uint16_t *)mien_in(n, 1)->data + (g * p->out_each + j) * p->depth;
-      for (int64_t t = 0; t < p->taps; t++, to += tap)
-        math->gemm_bf16_pack(p->in_each, conv_min(width, p->out_each - j), from + t, p->taps, p->depth, to);
+      const char *from = (const char *)w->data + (size_t)((g * p->out_each + j) * p->depth) * size;
+      for (int64_t t = 0; t < p->taps; t++, to += tap, from += size)
+        p->gemm16->pack(p->in_each, conv_min(width, p->out_each - j), from, p->taps, p->depth, to);
     }
   return MIEN_OK;
 }
 
-static inline mien_status conv_bf16_prepare(mien_node *n, conv_state *s) {
-  const conv_problem *p = &s->p, q = conv_bf16_pairs(p);
+static inline mien_status conv_16_prepare(mien_node *n, conv_state *s) {
+  const conv_problem *p = &s->p, q = conv_16_problem(p);
   const mien_math *math = mien_math_of(n);
   int64_t image_bytes;
   if (__builtin_mul_overflow(p->in_pixels, q.in_channels * (int64_t)sizeof(float), &image_bytes))
     return mien_fail(n, MIEN_LIMIT, "the map is too large");
   s->units = 1;
-  s->chunks_once = CONV_BF16_ONCE / (image_bytes > 0 ? image_bytes : 1); /* images */
+  s->chunks_once = CONV_16_ONCE / (image_bytes > 0 ? image_bytes : 1); /* images */
   s->chunks_once = s->chunks_once < 1 ? 1 : conv_min(s->chunks_once, p->images > 0 ? p->images : 1);
   s->span = s->chunks_once * p->out_pixels;
   s->panels = conv_ceil(p->out_each, math->gemm_columns);
@@ -64,39 +66,37 @@ static inline mien_status conv_bf16_prepare(mien_node *n, conv_state *s) {
   return MIEN_OK;
 }
 
-typedef struct conv_bf16_state {
+typedef struct conv_16_state {
   const conv_state *s;
   const conv_problem *q;
   const mien_epilogue *e;
   const int64_t *offsets;
-  float *pad, *x;        /* of pairs */
+  float *pad, *x;        /* of elements */
   int64_t first, images; /* images */
-} conv_bf16_state;
+} conv_16_state;
 
-/* One pixel, or the padding: each group's channels as pairs. */
-static inline void conv_bf16_pixel(const conv_problem *p, const mien_math *math, const float *x, float *to) {
-  const int64_t pairs = conv_ceil(p->in_each, 2);
-  for (int64_t g = 0; g < p->group; g++) math->to_bf16(x + g * p->in_each, p->in_each, (uint16_t *)(to + g * pairs));
+/* One pixel, or the padding, group by group. */
+static inline void conv_16_pixel(const conv_problem *p, const float *x, float *to) {
+  const int64_t elements = p->gemm16->elements(p->in_each);
+  for (int64_t g = 0; g < p->group; g++) p->gemm16->round(x + g * p->in_each, p->in_each, to + g * elements);
 }
 
 /* Items: pixels of the images. */
-static inline mien_status conv_bf16_round(mien_node *n, void *arg, int64_t begin, int64_t end) {
-  const conv_bf16_state *r = arg;
+static inline mien_status conv_16_round(mien_node *n, void *arg, int64_t begin, int64_t end) {
+  const conv_16_state *r = arg;
   const conv_problem *p = &r->s->p;
   const float *x = (const float *)mien_in(n, 0)->data + r->first * p->in_pixels * p->in_channels;
-  if (p->in_each % 2 == 0) { /* pixels one behind another */
-    mien_math_of(n)->to_bf16(x + begin * p->in_channels, (end - begin) * p->in_channels,
-                             (uint16_t *)(r->x + begin * r->q->in_channels));
+  if (2 * r->q->in_each == p->in_each) { /* pairs alone: pixels one behind another */
+    p->gemm16->round(x + begin * p->in_channels, (end - begin) * p->in_channels, r->x + begin * r->q->in_channels);
     return MIEN_OK;
   }
-  for (int64_t i = begin; i < end; i++)
-    conv_bf16_pixel(p, mien_math_of(n), x + i * p->in_channels, r->x + i * r->q->in_channels);
+  for (int64_t i = begin; i < end; i++) conv_16_pixel(p, x + i * p->in_channels, r->x + i * r->q->in_channels);
   return MIEN_OK;
 }
 
 /* Items: (chunk, group, panel), neighbouring panels together. */
-static inline mien_status conv_bf16_part(mien_node *n, void *arg, int64_t begin, int64_t end) {
-  const conv_bf16_state *r = arg;
+static inline mien_status conv_16_part(mien_node *n, void *arg, int64_t begin, int64_t end) {
+  const conv_16_state *r = arg;
   const conv_state *s = r->s;
   const conv_problem *p = &s->p, *q = r->q;
   const int64_t width = mien_math_of(n)->gemm_columns, span = r->images * p->out_pixels;
@@ -110,34 +110,34 @@ static inline mien_status conv_bf16_part(mien_node *n, void *arg, int64_t begin,
     const mien_pieces a = {.rows = table, .stride = rows, .count = p->taps, .length = q->in_each, .step = 1};
     const mien_epilogue part = epilogue_at(r->e, place, g * p->out_each);
     const float *packed = s->packed ? s->packed + (size_t)g * s->packed_each : r->x; /* none: k is 0 */
-    mien_math_of(n)->gemm_bf16(rows, p->out_each, &a, packed,
-                               (float *)mien_out(n, 0)->data + place * p->out_channels + g * p->out_each,
-                               p->out_channels, 1, panel * width, (panel + take) * width, &part);
+    p->gemm16->gemm(rows, p->out_each, &a, packed,
+                    (float *)mien_out(n, 0)->data + place * p->out_channels + g * p->out_each, p->out_channels, 1,
+                    panel * width, (panel + take) * width, &part);
     item += take;
   }
   return MIEN_OK;
 }
 
-static inline mien_status conv_bf16_run(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin,
-                                        int64_t end) {
+static inline mien_status conv_16_run(mien_node *n, const conv_state *s, const mien_epilogue *e, int64_t begin,
+                                      int64_t end) {
   (void)begin, (void)end; /* one item */
-  const conv_problem *p = &s->p, q = conv_bf16_pairs(p);
+  const conv_problem *p = &s->p, q = conv_16_problem(p);
   const mien_math *math = mien_math_of(n);
-  conv_bf16_state r = {.s = s, .q = &q, .e = e, .offsets = conv_at(n, s->offsets_at)};
+  conv_16_state r = {.s = s, .q = &q, .e = e, .offsets = conv_at(n, s->offsets_at)};
   r.pad = conv_at(n, s->pads_at);
   r.x = conv_at(n, s->v_at);
   conv_offsets(&q, conv_at(n, s->offsets_at));
   const mien_tensor *given = mien_in_count(n) > 6 ? mien_in(n, 6) : NULL;
   if (given)
-    conv_bf16_pixel(p, math, given->data, r.pad);
+    conv_16_pixel(p, given->data, r.pad);
   else
     memset(r.pad, 0, (size_t)q.in_channels * sizeof(float));
   for (; r.first < p->images; r.first += r.images) {
     r.images = conv_min(s->chunks_once, p->images - r.first);
-    MIEN_TRY(mien_parallel(n, r.images * p->in_pixels, (double)p->in_channels / 8, conv_bf16_round, &r));
+    MIEN_TRY(mien_parallel(n, r.images * p->in_pixels, (double)p->in_channels / 8, conv_16_round, &r));
     const double flops = 2.0 * (double)p->depth * (double)math->gemm_columns * (double)s->chunk;
     const int64_t items = conv_ceil(r.images * p->out_pixels, s->chunk) * p->group * s->panels;
-    MIEN_TRY(mien_parallel(n, items, flops / 100 + 100, conv_bf16_part, &r));
+    MIEN_TRY(mien_parallel(n, items, flops / 100 + 100, conv_16_part, &r));
   }
   return MIEN_OK;
 }
