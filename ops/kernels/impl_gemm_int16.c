@@ -64,7 +64,7 @@ VEC void gemm_flush(const int rows, const int vectors, vi sum[GEMM_ROWS][2], con
     MIEN_UNROLL
     for (int v = 0; v < vectors; v++) {
       if (rows > 8) MIEN_FORGET_MEMORY; /* registers are for sums */
-      vf y = vi_float(sum[i][v]) * vf_load(step + v * VL) * vf_set(at[i][from]);
+      vf y = vi_float(sum[i][v]) * (vf_load(step + v * VL) * vf_set(at[i][from]));
       if (add) y = vf_load(tile + v * VL) + y;
       vf_store(tile + v * VL, y);
     }

@@ -224,10 +224,11 @@ static void precisions(void **state) {
     const char *text;
   } rows[] = {{MIEN_PRECISION_FP32, MIEN_F32, "\"precision\":\t\"fp32\""},
               {MIEN_PRECISION_BF16, MIEN_BF16, "\"precision\":\t\"bf16\""},
+              {MIEN_PRECISION_INT16, MIEN_F16, "\"precision\":\t\"int16\""},
               {MIEN_PRECISION_FP16_WEIGHTS, MIEN_F16, "\"precision\":\t\"fp16-weights\""}};
   const char *model = MIEN_SOURCE_DIR "/models/poster_var_small/model.onnx";
-  uint64_t bytes[3];
-  for (int i = 0; i < 3; i++) {
+  uint64_t bytes[4];
+  for (int i = 0; i < 4; i++) {
     const mien_convert_options options = {.verify = 1, .precision = rows[i].precision};
     mien_convert_report report = {0};
     mien_error error = {0};
@@ -255,8 +256,8 @@ static void precisions(void **state) {
     }
     assert_int_equal(halves > 20, i > 0);
     assert_int_equal(convolutions > 10, i > 0);
-    if (i == 1) assert_true(kept > 5); /* by Winograd's method */
-    if (i == 2) assert_int_equal(kept, 0);
+    if (i == 1 || i == 2) assert_true(kept > 5); /* by Winograd's method */
+    if (i == 3) assert_int_equal(kept, 0);
     mien__import im;
     assert_int_equal(mien__import_open(&im, env, model, &error), MIEN_OK);
     assert_true(run_recipes(plan, im.graph) > 10);
@@ -265,7 +266,7 @@ static void precisions(void **state) {
     mien_plan_close(plan);
     mien_convert_report_free(env, &report);
   }
-  assert_true(bytes[1] < bytes[0] && bytes[2] < bytes[1]);
+  assert_true(bytes[1] < bytes[0] && bytes[2] == bytes[1] && bytes[3] < bytes[1]);
   const mien_convert_options bad = {.precision = (mien_precision)7};
   mien_error error = {0};
   assert_int_equal(mien_convert(env, model, test_path("out.plan"), &bad, NULL, &error), MIEN_INVALID_ARGUMENT);
@@ -277,7 +278,7 @@ static void halves_of_a_product(void **state) {
   (void)state;
   static float w[64 * 96];
   for (int huge = 0; huge < 2; huge++)
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
       for (int k = 0; k < 64 * 96; k++) w[k] = (float)(k % 37 - 18) / 16; /* exact in half types */
       if (huge) w[5] = 1e6f;
       wire graph = {0};
@@ -289,7 +290,7 @@ static void halves_of_a_product(void **state) {
       mien_error error = {0};
       if (convert_with(onnx_model(graph), &options, NULL, &error) != MIEN_OK) fail_msg("%s", error.message);
       mien_plan *plan = open_plan();
-      const bool stays = i == MIEN_PRECISION_FP32 || (huge && i == MIEN_PRECISION_FP16_WEIGHTS);
+      const bool stays = i == MIEN_PRECISION_FP32 || (huge && i >= MIEN_PRECISION_INT16);
       assert_int_equal(plan->section_bytes[MIEN__SECTION_CONSTANTS], 64 * 96 * (stays ? 4 : 2));
       mien_plan_close(plan);
     }

@@ -49,7 +49,8 @@ enum {
   WITH_PAD = 16,
   ONCE = 32 /* on the caller alone */,
   F16 = 64,
-  BF16 = 128 /* W */
+  BF16 = 128, /* W */
+  INT16 = 256
 };
 
 static const char *const acts[] = {"",        "Relu", "LeakyRelu", "PRelu", "Clip",
@@ -124,6 +125,7 @@ static void conv_one(mien_env *env, const conv_case *k, int flags, const char *a
   op_call c = {.domain = fused ? "mien" : "", .name = "Conv", .version = fused ? 1 : 11};
   conv_attrs(&c, k, pads);
   if (fused) op_attr_i(&c, "channels_last", last);
+  if (flags & INT16) op_attr_i(&c, "int16", 1);
   r.last = last;
   r.x = isa_in(&c, k->rank + 2, x, &seed);
   r.w = isa_in(&c, k->rank + 2, w, &seed);
@@ -161,7 +163,11 @@ static void conv_one(mien_env *env, const conv_case *k, int flags, const char *a
   }
   reference_conv_run(&r, &tail, want);
   /* Constant weights may take another algorithm than computed ones. */
-  for (int variable = 0; variable < (flags & (F16 | BF16) ? 1 : 2); variable++) {
+  const bool constant = flags & (F16 | BF16 | INT16);
+  /* Of numbers whose root mean square is 0.6, integers are 1e-4 off, more where a piece is few numbers; six times that. */
+  const double off =
+      flags & INT16 ? 6 * 1.2e-4 * sqrt((double)(k->c / k->group * r.kernel[0] * r.kernel[1] * r.kernel[2])) : 0;
+  for (int variable = 0; variable < (constant ? 1 : 2); variable++) {
     c.variable[1] = variable;
     if (flags & ONCE)
       op_run_ok(env, &c);
@@ -169,7 +175,7 @@ static void conv_one(mien_env *env, const conv_case *k, int flags, const char *a
       isa_run_all(env, &c, -1);
     assert_int_equal(c.out[0].type.rank, k->rank + 2);
     for (int d = 0; d < k->rank + 2; d++) assert_int_equal(c.out[0].type.dim[d], y[d]);
-    op_expect(&c.out[0], want, count, 2e-5 + 1e-5 * largest, 2e-6);
+    op_expect(&c.out[0], want, count, 2e-5 + 1e-5 * largest + off, 2e-6);
   }
   free(want), free(wide), free(rounded), free(padding);
   op_free(&c);
@@ -194,10 +200,17 @@ static void conv_halves_body(mien_env *env) {
     conv_one(env, &cases[i], FUSED | BF16 | LAST, "");
     conv_one(env, &cases[i], FUSED | BF16 | LAST | WITH_PAD, "");
     conv_one(env, &cases[i], FUSED | BF16 | LAST | WITH_TAIL | WITH_PAD | ACT_LAST, acts[i % 10]);
+    conv_one(env, &cases[i], FUSED | INT16 | LAST, "");
+    conv_one(env, &cases[i], FUSED | INT16 | F16 | LAST | WITH_PAD, "");
+    conv_one(env, &cases[i], FUSED | INT16 | LAST | WITH_TAIL | WITH_PAD | ACT_LAST, acts[i % 10]);
   }
   /* More than is rounded at once: some images, then the rest. */
   const conv_case large = {2, 3, 65, 2, 1, {150, 151}, {3, 3}, {9, 9}, {1, 1}, {1, 1}, {1, 1}};
   conv_one(env, &large, FUSED | BF16 | LAST, "");
+  conv_one(env, &large, FUSED | INT16 | LAST, "");
+  /* Pixels of more than one block. */
+  const conv_case deep = {2, 2, 1100, 35, 1, {5, 6}, {3, 2}, {2, 1}, {1, 1}, {1, 1}, {0, 1}};
+  conv_one(env, &deep, FUSED | INT16 | LAST | WITH_PAD, "");
 }
 static void conv_tails_body(mien_env *env) {
   for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
