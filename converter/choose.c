@@ -1,7 +1,9 @@
 /* choose.c -- rounds as many products as a bound on the outputs' errors allows. Errors of different products hardly correlate, so that
 ** their squares add up: each product is measured alone, those with the least square for what they multiply come first, and the
-** longest such row whose errors, measured together, stay within the bound is the choice. Everything is measured against the plan
-** with none, on seeded inputs; nothing depends on time, so the choice is the same each time. */
+** longest such row whose errors, measured together, stay within the bound is the choice. What is not in the row is fp32; or, where
+** bfloat16 is asked for and all products in 16-bit integers stay within the bound, those, which are as fast. Where they do not, the
+** row is of integers. Everything is measured against the plan with none, on seeded inputs; nothing depends on time, so the choice is
+** the same each time. */
 #include "converter/choose.h"
 
 #include <math.h>
@@ -17,13 +19,13 @@ typedef struct errors {
   bool seen; /* an output of floats */
 } errors;
 
-mien_status mien__choice_accepts(void *context, const mien__graph *g, mien_node_id node, bool *accepted,
-                                 mien_error *error) {
+mien_status mien__choice_accepts(void *context, const mien__graph *g, mien_node_id node, mien_precision precision,
+                                 bool *accepted, mien_error *error) {
   mien__choice *c = context;
   *accepted = false;
   for (int32_t i = 0; i < c->count; i++) /* passes look at a node more than once */
     if (c->products[i].node == node) {
-      *accepted = c->listed && c->products[i].chosen;
+      *accepted = c->listed && c->products[i].precision == precision;
       return MIEN_OK;
     }
   if (c->listed) return MIEN_OK;
@@ -42,6 +44,12 @@ mien_status mien__choice_accepts(void *context, const mien__graph *g, mien_node_
   return MIEN_OK;
 }
 
+int32_t mien__choice_count(const mien__choice *c, mien_precision precision) {
+  int32_t count = 0;
+  for (int32_t i = 0; i < c->count; i++) count += c->products[i].precision == precision;
+  return count;
+}
+
 void mien__choice_clear(mien__choice *c) {
   if (c->env) mien__free(c->env, c->products);
   *c = (mien__choice){0};
@@ -54,8 +62,9 @@ typedef struct chooser {
   mien__choice_build build;
   void *context;
   const mien_convert_options *options;
-  mien__trial none; /* the plan without rounding */
-  int done, total;  /* plans */
+  mien__trial none;         /* the plan without rounding */
+  mien_precision row, rest; /* of the products in the row, and of the others */
+  int done, total;          /* plans */
   mien_error *error;
 } chooser;
 
@@ -125,14 +134,16 @@ static int by_price(const void *a, const void *b) {
   return x != y ? (x > y) - (x < y) : (p->node > q->node) - (p->node < q->node);
 }
 
-static void take(mien__choice *c, int32_t first, int32_t end) {
-  for (int32_t i = 0; i < c->count; i++) c->products[i].chosen = i >= first && i < end;
+static void take(const chooser *r, int32_t first, int32_t end) {
+  for (int32_t i = 0; i < r->c->count; i++) r->c->products[i].precision = i >= first && i < end ? r->row : r->rest;
 }
 
 static mien_status measure_alone(chooser *r) {
+  const mien_precision rest = r->rest;
+  r->rest = MIEN_PRECISION_FP32;
   for (int32_t i = 0; i < r->c->count; i++) {
     errors e;
-    take(r->c, i, i + 1);
+    take(r, i, i + 1);
     MIEN_TRY(measure(r, INPUTS_ALONE, &e));
     if (!e.seen || !e.inputs)
       return mien__fail(r->error, MIEN_UNSUPPORTED,
@@ -140,28 +151,49 @@ static mien_status measure_alone(chooser *r) {
                         e.seen ? "the model takes no seeded inputs" : "no output is of floats");
     r->c->products[i].square = e.square;
   }
+  r->rest = rest;
   return MIEN_OK;
 }
 
-/* The longest row that holds, by halving. */
+/* A row of that length, all of them measured; what is measured last of those that hold is kept. */
+static mien_status holds(chooser *r, int32_t length, bool *good) {
+  mien__choice *c = r->c;
+  errors e;
+  take(r, 0, length);
+  MIEN_TRY(measure(r, INPUTS_TOGETHER, &e));
+  *good = e.largest <= c->bound && RMS_IN_BOUND * sqrt(e.square) <= c->bound;
+  if (!*good) return MIEN_OK;
+  c->largest = e.largest;
+  c->rms = sqrt(e.square);
+  c->inputs = e.inputs;
+  return MIEN_OK;
+}
+
+/* The longest row that holds, by halving; none holds. */
 static mien_status measure_together(chooser *r) {
   mien__choice *c = r->c;
   int32_t good = 0, bad = c->count + 1;
   while (bad - good > 1) {
     const int32_t middle = bad == c->count + 1 && good == 0 ? c->count : good + (bad - good) / 2;
-    errors e;
-    take(c, 0, middle);
-    MIEN_TRY(measure(r, INPUTS_TOGETHER, &e));
-    if (e.largest <= c->bound && RMS_IN_BOUND * sqrt(e.square) <= c->bound) {
-      good = middle;
-      c->largest = e.largest;
-      c->rms = sqrt(e.square);
-      c->inputs = e.inputs;
-    } else {
-      bad = middle;
-    }
+    bool held;
+    MIEN_TRY(holds(r, middle, &held));
+    *(held ? &good : &bad) = middle;
   }
-  take(c, 0, good);
+  take(r, 0, good);
+  return MIEN_OK;
+}
+
+/* What the row and the rest are of. */
+static mien_status choose_levels(chooser *r) {
+  bool good = false;
+  r->row = r->c->precision;
+  r->rest = MIEN_PRECISION_FP32;
+  if (r->row == MIEN_PRECISION_INT16 || r->c->count == 0) return MIEN_OK;
+  r->rest = MIEN_PRECISION_INT16;
+  MIEN_TRY(holds(r, 0, &good));
+  if (good) return MIEN_OK;
+  r->row = MIEN_PRECISION_INT16;
+  r->rest = MIEN_PRECISION_FP32;
   return MIEN_OK;
 }
 
@@ -170,8 +202,9 @@ mien_status mien__choose(mien__choice *c, mien__choice_build build, void *contex
   chooser r = {.c = c, .build = build, .context = context, .options = options, .error = error, .total = 1};
   mien_status status = build(context, c, &r.none, error);
   c->listed = true;
-  r.total = c->count + 1;
+  r.total = c->count + 2;
   for (int32_t left = c->count; left > 0; left /= 2) r.total++;
+  if (status == MIEN_OK) status = choose_levels(&r);
   if (status == MIEN_OK) status = measure_alone(&r);
   if (status == MIEN_OK && c->count) qsort(c->products, (size_t)c->count, sizeof *c->products, by_price);
   if (status == MIEN_OK) status = measure_together(&r);

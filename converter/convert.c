@@ -136,6 +136,7 @@ static mien_status begin(job *j, const char *path) {
   if (j->chosen) {
     j->passes->accepts = mien__choice_accepts;
     j->passes->accepts_context = j->chosen;
+    mien__passes_precision(j->passes, MIEN_PRECISION_INT16);
   }
   MIEN_TRY(import(j, path));
   j->facts = (mien__plan_facts){.sha256 = j->import.sha256,
@@ -199,7 +200,7 @@ static mien_status choose(job *j, const char *path) {
 
 static mien_status steps(job *j, const char *path) {
   if (j->options->max_error > 0) {
-    j->choice = (mien__choice){.env = j->env, .bound = j->options->max_error};
+    j->choice = (mien__choice){.env = j->env, .bound = j->options->max_error, .precision = j->options->precision};
     j->summary.choice = j->chosen = &j->choice;
   }
   MIEN_TRY(begin(j, path)); /* says what is not supported before anything is measured */
@@ -220,8 +221,9 @@ mien_status mien_convert(mien_env *env, const char *onnx_path, const char *plan_
                       (int)options->precision);
   if (options && !(options->max_error >= 0 && isfinite(options->max_error)))
     return mien__fail(error, MIEN_INVALID_ARGUMENT, "max_error is a number >= 0");
-  if (options && options->max_error > 0 && options->precision != MIEN_PRECISION_BF16)
-    return mien__fail(error, MIEN_INVALID_ARGUMENT, "max_error chooses what bf16 rounds; precision is %s",
+  if (options && options->max_error > 0 && options->precision != MIEN_PRECISION_BF16 &&
+      options->precision != MIEN_PRECISION_INT16)
+    return mien__fail(error, MIEN_INVALID_ARGUMENT, "max_error chooses what bf16 or int16 rounds; precision is %s",
                       mien__precision_name(options->precision));
   mien_error own = {0};
   job j = {.env = env, .options = options ? options : &no_options, .error = error ? error : &own, .target = plan_path};

@@ -140,8 +140,11 @@ const char *mien__precision_pass(mien_precision p) { return mien__precision_name
 void mien__passes_precision(mien__passes *passes, mien_precision precision) {
   for (int32_t i = 0; i < passes->run_count; i++)
     for (int k = 0; k < PRECISIONS; k++)
-      if (precisions[k].pass && strcmp(passes->runs[i].rewrite->name, precisions[k].pass) == 0)
-        passes->runs[i].off = k != (int)precision, passes->runs[i].limited = true;
+      if (precisions[k].pass && strcmp(passes->runs[i].rewrite->name, precisions[k].pass) == 0) {
+        passes->runs[i].precision = (mien_precision)k;
+        if (precision == MIEN_PRECISION_FP32 || k == (int)precision)
+          passes->runs[i].off = precision == MIEN_PRECISION_FP32;
+      }
 }
 
 static mien_status pass_create(mien__passes *passes, const mien_rewrite *const *tables, mien_error *error) {

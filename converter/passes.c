@@ -108,8 +108,8 @@ static mien_status passes_try(passes_stage *s, mien__pass_run *run, mien_node_id
     r.bindings = bindings;
     mien_status status = run->rewrite->apply(&r);
     bool accepted = r.patch.pair_count > 0;
-    if (status == MIEN_OK && accepted && run->limited && s->passes->accepts)
-      status = s->passes->accepts(s->passes->accepts_context, s->g, node, &accepted, s->error);
+    if (status == MIEN_OK && accepted && run->precision != MIEN_PRECISION_FP32 && s->passes->accepts)
+      status = s->passes->accepts(s->passes->accepts_context, s->g, node, run->precision, &accepted, s->error);
     if (status == MIEN_OK && accepted) status = passes_apply(s, run, &r, applied);
     if (!*applied) mien__patch_drop(&r);
     if (status != MIEN_OK) return mien__rewriter_blame(&r, status);

@@ -25,13 +25,13 @@ typedef struct mien__pass_run {
   int32_t pattern_count;
   int32_t patches, refused; /* of the last run; refused ones at one root count once */
   bool skipped;
-  bool off;     /* belongs to a precision that was not asked for */
-  bool limited; /* to what `accepts` accepts: belongs to a precision */
+  bool off;                 /* belongs to a precision that was not asked for */
+  mien_precision precision; /* that it belongs to: limited to what `accepts` accepts; fp32: to none */
 } mien__pass_run;
 
 /* Whether a patch of the precision's pass may be applied at this node. */
-typedef mien_status (*mien__passes_accepts)(void *context, const mien__graph *g, mien_node_id node, bool *accepted,
-                                            mien_error *error);
+typedef mien_status (*mien__passes_accepts)(void *context, const mien__graph *g, mien_node_id node,
+                                            mien_precision precision, bool *accepted, mien_error *error);
 
 typedef struct mien__passes {
   mien_env *env;
@@ -53,9 +53,9 @@ mien_status mien__passes_create(mien_env *env, const mien_rewrite *const *tables
 void mien__passes_destroy(mien__passes *passes);
 /* Marks rewrites as skipped; an unknown name is MIEN_INVALID_ARGUMENT and lists those there are. names ends with NULL. */
 mien_status mien__passes_skip(mien__passes *passes, const char *const *names, mien_error *error);
-/* Lets the pass of this precision run; without it none of them does. */
+/* Lets the pass of this precision run beside those that may already; fp32, and before it is called: none of them. */
 void mien__passes_precision(mien__passes *passes, mien_precision precision);
-/* "fp32", "bf16", "fp16-weights"; NULL when it is none */
+/* "fp32", "bf16", "int16", "fp16-weights"; NULL when it is none */
 const char *mien__precision_name(mien_precision precision);
 /* Of such a pass; NULL: fp32 has none */
 const char *mien__precision_pass(mien_precision precision);

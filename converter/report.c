@@ -100,6 +100,8 @@ static void text_report(text *t, const mien__summary *s) {
         stored = (int)s->passes->runs[i].patches;
     add(t, "precision  %s: weights of %d products; --verify lets outputs differ by %s of their largest value\n",
         mien__precision_name(s->precision), stored, real(mien__verify_bound(MIEN_F32, s->precision), a));
+    if (s->choice && s->precision != MIEN_PRECISION_INT16)
+      add(t, "           %d products in 16-bit integers\n", (int)mien__choice_count(s->choice, MIEN_PRECISION_INT16));
     if (s->choice)
       add(t,
           "           of %d that could be, by their errors in %d runs: largest %s, root mean square %s, allowed %s\n",
@@ -176,14 +178,14 @@ static void json_verified(cJSON *root, const mien__summary *s) {
 
 static void json_choice(cJSON *root, const mien__choice *c) {
   cJSON *choice = cJSON_AddObjectToObject(root, "rounded");
-  int chosen = 0;
   double work = 0, all = 0;
   for (int32_t i = 0; i < c->count; i++) {
-    chosen += c->products[i].chosen;
     all += c->products[i].work;
-    work += c->products[i].chosen ? c->products[i].work : 0;
+    work += c->products[i].precision != MIEN_PRECISION_FP32 ? c->products[i].work : 0;
   }
-  cJSON_AddNumberToObject(choice, "products", chosen);
+  cJSON_AddNumberToObject(choice, "products", c->count - mien__choice_count(c, MIEN_PRECISION_FP32));
+  cJSON_AddNumberToObject(choice, "bf16", mien__choice_count(c, MIEN_PRECISION_BF16));
+  cJSON_AddNumberToObject(choice, "int16", mien__choice_count(c, MIEN_PRECISION_INT16));
   cJSON_AddNumberToObject(choice, "of", c->count);
   cJSON_AddNumberToObject(choice, "part_of_multiplications", all > 0 ? work / all : 0);
   cJSON_AddNumberToObject(choice, "allowed", c->bound);

@@ -86,8 +86,8 @@ static int run(int argc, char **argv) {
   const char *model = cli_argument(&cli_convert, argc, argv, "model");
   if (!model) return CLI_USAGE;
   if (!output) return cli_usage(&cli_convert, "-o PLAN is missing");
-  if (convert.max_error > 0 && convert.precision != MIEN_PRECISION_BF16)
-    return cli_usage(&cli_convert, "--max-error is for --precision bf16");
+  if (convert.max_error > 0 && convert.precision != MIEN_PRECISION_BF16 && convert.precision != MIEN_PRECISION_INT16)
+    return cli_usage(&cli_convert, "--max-error is for --precision bf16 and int16");
   bool terminal = isatty(STDERR_FILENO) == 1;
   if (terminal) convert.progress = show_progress;
   mien_env *env = NULL;
@@ -119,9 +119,10 @@ const cli_command cli_convert = {
         "                         int16: the same in 16-bit integers with a step for every 512 values, nearer to "
         "fp32;\n"
         "                         fp16-weights: their weights stored in float16, half the file, computed in fp32\n"
-        "  --max-error E          with bf16: round only so many products that outputs stay within E of fp32's on\n"
-        "                         seeded inputs, and 5 times their root mean square error too; converts once a "
-        "product\n"
+        "  --max-error E          with bf16 or int16: round only so many products that outputs stay within E of "
+        "fp32's\n"
+        "                         on seeded inputs, and 5 times their root mean square error too; what bf16 is too\n"
+        "                         coarse for is in int16 where that is enough; converts once a product\n"
         "  --plugin FILE          load a plugin (repeat for more)\n"
         "  --skip-pass NAME       leave a pass out (repeat for more)\n"
         "  --stop-after-patch N   apply the first N patches only: bisects a wrong result\n"

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from benchmark.report import cell_title, milliseconds, title
 
 WIDTH, LEFT, RIGHT, BAR, GAP, GROUP, TOP = 860, 150, 190, 14, 4, 34, 74
-COLOURS = {"mien": "#c2410c", "mien-bf16": "#fb923c", "ort": "#1d4ed8", "openvino": "#0f766e", "openvino-bf16": "#5eead4", "mnn": "#7e22ce",
+COLOURS = {"mien": "#c2410c", "mien-bf16": "#fb923c", "mien-int16": "#fdba74", "ort": "#1d4ed8", "openvino": "#0f766e", "openvino-bf16": "#5eead4", "mnn": "#7e22ce",
            "torch": "#6b7280"}
 
 

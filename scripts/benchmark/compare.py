@@ -13,7 +13,8 @@ import numpy as np
 # does not compute the same network: fp32 has three times MNN's error; bf16 is not told apart better by its outputs, for seeded ViT-S/16 amplifies rounding
 # errors: all in bf16, PyTorch ends 0.21 of the largest magnitude from double precision, OpenVINO 0.17, and mien 0.15, which is
 # more than it may.
-EXACT = {"fp32": 1e-4, "bf16": 5e-2}
+# int16 has 12 to 13 bits where numbers are like one another, which is eight times nearer: what is asked of POSTER-Var is asked of all.
+EXACT = {"fp32": 1e-4, "bf16": 5e-2, "int16": 1e-2}
 SAME = {"fp32": 3e-3, "bf16": 2.5e-1}
 
 Arrays = Mapping[str, np.ndarray]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from benchmark.compare import EXACT, SAME, compare
-from benchmark.peers import ENGINES, ours_beside
+from benchmark.peers import ENGINES, ours_beside, ratio_end
 from benchmark.rounds import Attempt
 
 MEDIANS = ("median_ms", "min_ms", "runs", "items_per_second", "cores", "load_ms", "first_run_ms", "answer_ms", "import_ms", "bare_bytes",
@@ -38,14 +38,16 @@ def engine_row(attempt: Attempt, engine: str, reference: Mapping[str, np.ndarray
 
 
 def cell_rows(attempt: Attempt, reference: Mapping[str, np.ndarray]) -> dict[str, dict[str, object]]:
-    """The figures of all engines, with ratios: how many times as long as mien in the same precision."""
+    """The figures of all engines, with ratios: how many times as long as mien in the same precision, and in others of as many bits."""
     rows = {engine: engine_row(attempt, engine, reference) for engine in attempt.records}
     for row in rows.values():
-        ours = rows.get(ours_beside(str(row["precision"])), {})
-        if "median_ms" in row and "median_ms" in ours:
-            row["ratio"] = row["median_ms"] / ours["median_ms"]
-            for key in ("answer_ms", "peak_bytes"):
-                row[f"{key.partition('_')[0]}_ratio"] = row[key] / ours[key]
+        for engine in ours_beside(str(row["precision"])):
+            ours = rows.get(engine, {})
+            if "median_ms" in row and "median_ms" in ours:
+                end = ratio_end(engine, str(row["precision"]))
+                row[f"ratio{end}"] = row["median_ms"] / ours["median_ms"]
+                for key in ("answer_ms", "peak_bytes"):
+                    row[f"{key.partition('_')[0]}_ratio{end}"] = row[key] / ours[key]
     return rows
 
 

@@ -25,7 +25,7 @@ SUBNORMAL_ENGINES = ("mien", "ort")
 EPILOG = f"""\
 A model is a variant of scripts/export.py (TorchScript, opset 17), VARIANT:dynamo (opset 20), or an .onnx file with an open batch. Exports
 are kept in .cache/bench. Every output of every round is compared with ONNX Runtime's; a wrong one ends in exit status 1, as does a model
-that mien cannot run. What mien must keep (1e-4 of the largest magnitude in fp32, 5e-2 in bf16) a peer may miss without failing: that is said. Peers without figures are in the table with the reason. Default models: {' '.join(models.DEFAULT)}.
+that mien cannot run. What mien must keep (1e-4 of the largest magnitude in fp32, 5e-2 in bf16, 1e-2 in int16) a peer may miss without failing: that is said. Peers without figures are in the table with the reason. Default models: {' '.join(models.DEFAULT)}.
 """
 
 

@@ -163,7 +163,8 @@ def prepare(name: str, forms: set[str], tell: Callable[[str], None]) -> Model:
         raise EngineError(f"{name}: input {odd[0]['name']} is {odd[0]['dtype']}; the bench makes f32 inputs only")
     model.inputs = {port["name"]: port["shape"] for port in facts["inputs"]}
     model.outputs = [port["name"] for port in facts["outputs"]]
-    for form, make in (("plan-bf16", lambda: make_plan(model, "bf16")), ("mnn", lambda: make_mnn(model)), ("torch", lambda: make_network(model))):
+    for form, make in (("plan-bf16", lambda: make_plan(model, "bf16")), ("plan-int16", lambda: make_plan(model, "int16")),
+                       ("mnn", lambda: make_mnn(model)), ("torch", lambda: make_network(model))):
         if form in forms:
             add_form(model, form, make)
     return model

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from benchmark.peers import ENGINES, ours_beside, ratio_end
+
 MISSING = "-"
 
 
@@ -84,15 +86,18 @@ RATIOS = (("time of one run", "ratio", "median_ms", milliseconds, " ms"), ("star
 
 
 def ratios_text(results: dict, what: str, ratio: str, key: str, form: Callable[[float], str], unit: str) -> str:
-    """How many times mien's figure in the same precision each peer's is; ~ marks a noisy cell, * an engine that is less exact than its precision allows."""
+    """How many times mien's figure each peer's is; ~ marks a noisy cell, * an engine that is less exact than its precision allows."""
     engines = [engine for engine in dict.fromkeys(e for cell in results["cells"] for e in cell["rows"]) if not engine.startswith("mien")]
+    pairs = [(engine, ours) for engine in engines for ours in ours_beside(ENGINES[engine].precision)]
     rows = []
     for cell in results["cells"]:
         mark = "~" if cell["noise"] else ""
         stars = {engine: "*" if cell["rows"].get(engine, {}).get("inexact") else "" for engine in engines}
-        found = [show(cell["rows"].get(engine, {}), ratio, lambda value: f"{mark}{value:.2f}") + stars[engine] for engine in engines]
+        found = [show(cell["rows"].get(engine, {}), ratio + ratio_end(ours, ENGINES[engine].precision), lambda value: f"{mark}{value:.2f}") + stars[engine]
+                 for engine, ours in pairs]
         rows.append([cell_title(cell), show(cell["rows"].get("mien", {}), key, form), *found])
-    return table([f"{what} / mien's", f"mien{unit}", *(title(e, results["engines"]) for e in engines)], rows)
+    heads = [title(engine, results["engines"]) + ("" if ours == "mien" else f" / {title(ours, results['engines'])}") for engine, ours in pairs]
+    return table([f"{what} / mien's", f"mien{unit}", *heads], rows)
 
 
 def scaling_text(results: dict) -> str:

@@ -321,24 +321,35 @@ static wire two_products(bool floats) {
 static void products_within_a_bound(void **state) {
   (void)state;
   static const struct {
+    mien_precision precision;
     double bound;
-    int rounded;
+    int bf16, int16;
   } rows[] = {
-      {1e-7, 0}, {1, 1}, {1e6, 2}}; /* errors are near 0.001 and near 1: 64 terms of 0.07 x 1, each 0.0016 off */
+      {MIEN_PRECISION_BF16, 1e-7, 0, 0}, /* errors are near 0.001 and near 1: 64 terms of 0.07 x 1, each 0.0016 off; */
+      {MIEN_PRECISION_BF16, 1e-2, 0, 1}, /* integers' are a tenth of that */
+      {MIEN_PRECISION_BF16, 1, 1, 1},     {MIEN_PRECISION_BF16, 1e6, 2, 0}, {MIEN_PRECISION_INT16, 1e-7, 0, 0},
+      {MIEN_PRECISION_INT16, 1e-2, 0, 1}, {MIEN_PRECISION_INT16, 1, 0, 2}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    const mien_convert_options options = {.precision = MIEN_PRECISION_BF16, .max_error = rows[i].bound, .verify = 2};
+    const mien_convert_options options = {.precision = rows[i].precision, .max_error = rows[i].bound, .verify = 2};
+    const bool bf16 = rows[i].precision == MIEN_PRECISION_BF16;
+    const int rounded = rows[i].bf16 + rows[i].int16;
     mien_convert_report report = {0};
     char said[64];
     converts(two_products(true), &options, &report);
-    snprintf(said, sizeof said, "weights of %d products", rows[i].rounded);
+    snprintf(said, sizeof said, "weights of %d products", bf16 ? rows[i].bf16 : rows[i].int16);
     assert_non_null(strstr(report.text, said));
+    snprintf(said, sizeof said, "%d products in 16-bit integers\n", rows[i].int16);
+    assert_int_equal(strstr(report.text, said) != NULL, bf16);
     assert_non_null(strstr(report.text, "of 2 that could be"));
+    snprintf(said, sizeof said, "\"products\":\t%d,\n\t\t\"bf16\":\t%d,\n\t\t\"int16\":\t%d", rounded, rows[i].bf16,
+             rows[i].int16);
+    assert_non_null(strstr(report.json, said));
     mien_plan *plan = open_plan();
-    assert_int_equal(plan->section_bytes[MIEN__SECTION_CONSTANTS], 64 * 96 * (8 - 2 * rows[i].rounded));
+    assert_int_equal(plan->section_bytes[MIEN__SECTION_CONSTANTS], 64 * 96 * (8 - 2 * rounded));
     float largest = 0; /* of the weights that stay */
     for (size_t k = 0; k < plan->source->n_constants; k++)
       if (plan->tensors[k].type.dtype == MIEN_F32) largest = fmaxf(largest, fabsf(((float *)plan->tensors[k].data)[0]));
-    assert_int_equal(largest > 100, rows[i].rounded < 2);
+    assert_int_equal(largest > 100, rounded < 2);
     mien_plan_close(plan);
     mien_convert_report_free(env, &report);
   }

@@ -32,7 +32,9 @@ def convert(mien: Path, model: Path, precision: str) -> Path:
     assert summary["precision"] == words[0]
     assert json.loads(run(mien, "info", plan, "--json"))["meta"]["precision"] == words[0]
     if precision == BOUNDED:
-        assert 0 < summary["rounded"]["products"] < summary["rounded"]["of"]
+        rounded = summary["rounded"]
+        assert rounded["products"] == rounded["bf16"] + rounded["int16"] == rounded["of"]
+        assert 0 < rounded["bf16"] < rounded["of"]
         assert 0 < summary["rounded"]["largest"] < summary["rounded"]["allowed"] == 0.01
     return plan
 

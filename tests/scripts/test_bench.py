@@ -110,6 +110,9 @@ def test_ratios_are_to_mien_in_the_same_precision():
     assert "ratio" not in rows["openvino-bf16"]
     rows = figures.cell_rows(rounds.Attempt({"mien": [record(10)], "mien-bf16": [record(4)], "openvino-bf16": [record(8)]}), OUTPUT)
     assert rows["openvino-bf16"]["ratio"] == 2.0
+    assert "ratio_int16" not in rows["openvino-bf16"]
+    rows = figures.cell_rows(rounds.Attempt({"mien-int16": [record(5)], "mien-bf16": [record(4)], "openvino-bf16": [record(8)]}), OUTPUT)
+    assert (rows["openvino-bf16"]["ratio"], rows["openvino-bf16"]["ratio_int16"], rows["mien-int16"]["ratio"]) == (2.0, 1.6, 1.0)
 
 
 def test_a_round_that_is_wrong_once_is_wrong():
@@ -120,7 +123,7 @@ def test_a_round_that_is_wrong_once_is_wrong():
 @pytest.mark.parametrize("engine, delta, inexact, wrong", [
     ("mnn", 1e-4, False, False), ("mnn", 2e-3, True, False), ("mnn", 0.1, True, True), ("mien", 2e-3, True, True),
     ("openvino-bf16", 0.05, False, False), ("openvino-bf16", 0.4, True, False), ("openvino-bf16", 0.6, True, True),
-    ("mien-bf16", 0.05, False, False), ("mien-bf16", 0.4, True, True)])
+    ("mien-bf16", 0.05, False, False), ("mien-bf16", 0.4, True, True), ("mien-int16", 0.01, False, False), ("mien-int16", 0.05, True, True)])
 def test_a_peer_may_be_less_exact_which_is_said_and_mien_may_not(engine, delta, inexact, wrong):
     row = figures.cell_rows(rounds.Attempt({engine: [record(), record(outputs=changed(delta))]}), OUTPUT)[engine]
     assert (row["inexact"], bool(row["wrong"])) == (inexact, wrong)
@@ -178,7 +181,7 @@ def fake_bench(monkeypatch, tmp_path, run) -> int:
     """main() over a model that is there already."""
     plan = tmp_path / "m.plan"
     plan.write_bytes(b"plan")
-    forms = dict.fromkeys(("plan", "onnx", "mnn", "torch", "plan-bf16"), plan)
+    forms = dict.fromkeys(("plan", "onnx", "mnn", "torch", "plan-bf16", "plan-int16"), plan)
     made = models.Model("m", plan, forms, {}, {"image": ["N", 3]}, ["logits"])
     monkeypatch.setattr(models, "prepare", lambda name, wanted, tell: made)
     monkeypatch.setattr(processes, "run", run)
@@ -261,7 +264,7 @@ def test_a_fixed_batch_is_refused_by_name():
 
 def test_mien_is_measured_in_every_precision_of_the_peers():
     assert peers.chosen(["ort"]) == ["mien", "ort"]
-    assert peers.chosen(["openvino-bf16", "ort"]) == ["mien", "mien-bf16", "ort", "openvino-bf16"]
+    assert peers.chosen(["openvino-bf16", "ort"]) == ["mien", "mien-bf16", "mien-int16", "ort", "openvino-bf16"]
 
 
 def test_the_cache_is_made_anew_for_another_stamp_only(tmp_path):

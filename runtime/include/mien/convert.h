@@ -32,8 +32,9 @@ typedef struct mien_convert_options {
   void (*progress)(void *context, const char *step, int done, int total);
   void *progress_context;
   mien_precision precision;
-  /* With MIEN_PRECISION_BF16: rounds only so many products that outputs of floats stay this near to those of the fp32 plan (absolute),
-  ** by seeded inputs: the largest difference and five times the root mean square. The model is converted once for
+  /* With MIEN_PRECISION_BF16 or _INT16: rounds only so many products that outputs of floats stay this near to those of the fp32 plan
+  ** (absolute), by seeded inputs: the largest difference and five times the root mean square. Products that bfloat16 is too coarse for
+  ** are in 16-bit integers where that is enough for all of them, which are as fast; then in fp32. The model is converted once for
   ** each product. 0: rounds all. The plan then depends on how fp32 rounds on this machine's instruction set, too. */
   double max_error;
 } mien_convert_options;
