@@ -8,7 +8,7 @@ command -v valgrind >/dev/null || { echo "valgrind is not installed (Debian: val
 export MIEN_TEST_RANDOM=0 MIEN_TEST_STRIDE=10000019
 jobs=()
 for isa in portable avx2; do
-  for test in kernels vmath; do
+  for test in kernels vmath int16; do
     MIEN_ISA=$isa valgrind -q --error-exitcode=9 "$build/tests/ops_test_$test" &
     jobs+=($!)
   done
