@@ -231,8 +231,11 @@ static mien_status pack_constant(mien_node *n, int in, const char *kind, size_t 
                                  mien_status (*fill)(mien_node *n, void *memory), bool later, const void **memory) {
   if (!host_is_constant(n, in)) return host_fail(n, MIEN_INTERNAL, "packs input %d, which is not constant", in);
   n->packed_extra += (int64_t)bytes - (int64_t)n->in[in]->tensor.bytes;
-  if (n->scope->plan)
-    return mien__plan_packed(n->scope->plan, n, n->in[in]->tensor.data, kind, bytes, fill, later, memory);
+  if (n->scope->plan) {
+    MIEN_TRY(mien__plan_packed(n->scope->plan, n, n->in[in]->tensor.data, kind, bytes, fill, later, memory));
+    if (bytes > n->weights.bytes) n->weights = (mien__range){*memory, bytes};
+    return MIEN_OK;
+  }
   struct mien__private_pack *pack = mien__alloc(n->scope->env, sizeof *pack);
   void *fresh = pack ? mien__alloc(n->scope->env, bytes) : NULL;
   if (!fresh) {

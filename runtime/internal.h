@@ -175,6 +175,12 @@ typedef struct mien__part {
   bool joins;
 } mien__part;
 
+/* Bytes somewhere. */
+typedef struct mien__range {
+  const char *data; /* NULL: none */
+  size_t bytes;
+} mien__range;
+
 struct mien_node {
   const mien_host *host; /* must stay first */
   const mien__record *record;
@@ -196,6 +202,8 @@ struct mien_node {
   const char *kernel;               /* as noted; NULL: not */
   int64_t packed_extra;             /* bytes by which packed constants exceed the plain ones */
   struct mien__part *blocks;        /* as infer said; in the scope's pool */
+  mien__range weights;              /* the largest constant that run reads: as it is, or packed */
+  mien__range ahead;                /* weights that are read after this node, soon */
 };
 
 extern const mien_host mien__host; /* without math, which an env adds */

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define LEAST_AHEAD ((size_t)16 << 10) /* bytes of weights: fewer come fast enough */
+
 static void *layout_alloc(mien__layout *l, size_t count, size_t size, mien_error *error) {
   size_t bytes;
   void *memory = mien__mul(count, size, &bytes) ? mien__pool_alloc(&l->pool, bytes) : NULL;
@@ -175,9 +177,25 @@ static mien_status prepare_each(const mien_session *s, mien__layout *l) {
   return MIEN_OK;
 }
 
+/* Of the nodes after each one, the first whose weights are worth fetching while threads wait for that one's end. */
+static void plan_ahead(const mien_session *s, mien__layout *l) {
+  mien__range next = {0};
+  for (uint32_t i = s->plan->program.instruction_count; i-- > 0;) {
+    mien_node *n = &l->nodes[i];
+    if (l->skip[i]) continue;
+    n->ahead = next;
+    const bool packed = n->weights.bytes > 0;
+    for (int k = 0; k < n->in_count && !packed; k++)
+      if (n->in[k] && n->in[k]->constant && n->in[k]->tensor.bytes > n->weights.bytes)
+        n->weights = (mien__range){n->in[k]->tensor.data, n->in[k]->tensor.bytes};
+    if (n->weights.bytes >= LEAST_AHEAD) next = n->weights;
+  }
+}
+
 static mien_status prepare_nodes(mien_session *s, mien__layout *l) {
   mien__plan_pack_begin(s->plan, &l->scope);
   MIEN_TRY(mien__plan_pack_end(s->plan, &l->scope, prepare_each(s, l)));
+  plan_ahead(s, l);
   return mien__threads_reserve(s->threads, l->scratch_bytes, l->scope.error);
 }
 

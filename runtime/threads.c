@@ -21,6 +21,9 @@
 #define TAPERED 6         /* pieces of a long share, ever smaller ones: lanes end together */
 #define ALIGNED_ITEMS 64  /* cheap items are cut at multiples of this */
 #define MAX_LANES 1024
+#define AHEAD_BYTES ((size_t)256 << 10) /* of the next node's weights, that a thread fetches while it waits: */
+#define AHEAD_LINES 4                   /* a look, */
+#define AHEAD_LINE 64
 #define SPINS 3000 /* looks, some 50 to 150 us in all, before a thread sleeps */
 
 #define OPEN 0x10000u /* in `state`: workers may join; below it: how many are inside */
@@ -35,6 +38,8 @@ typedef struct lane {
   int64_t failed_piece; /* its piece that failed; -1: none */
   mien_status status;
   mien_error error;
+  const char *ahead; /* its share of weights to come, of which so many bytes are fetched */
+  size_t fetched;
   _Alignas(64) _Atomic int64_t next; /* of the job's pieces, its share: [next, end) is left */
   int64_t end;
 } lane;
@@ -59,6 +64,8 @@ struct mien__threads {
   lane *lanes;
   job *job; /* under way; read by those who have joined */
   mien__watch *watch;
+  _Atomic(const char *) ahead; /* weights that come next, NULL: none */
+  atomic_size_t ahead_bytes;
   _Alignas(64) atomic_uint state;
   _Alignas(64) atomic_uint epoch; /* counts jobs */
   atomic_bool running, rest, leave, caller_waits;
@@ -73,6 +80,29 @@ static void relax(void) {
 #elif defined(__aarch64__)
   __asm__ volatile("yield");
 #endif
+}
+
+static void expect(mien__threads *threads, mien__range ahead) {
+  atomic_store_explicit(&threads->ahead, ahead.data, memory_order_relaxed);
+  atomic_store_explicit(&threads->ahead_bytes, ahead.bytes, memory_order_relaxed);
+}
+
+/* One look of a thread that waits: it asks for some more of its share of the weights that come next. They are panels, which are
+** shared out as pieces are. A prefetch reads nothing, so it does no harm where address and size belong to two nodes. */
+static void wait_a_little(lane *l) {
+  const mien__threads *threads = l->threads;
+  const char *data = atomic_load_explicit(&threads->ahead, memory_order_relaxed);
+  if (!data) l->ahead = NULL;
+  if (data) {
+    const size_t share = atomic_load_explicit(&threads->ahead_bytes, memory_order_relaxed) / (size_t)threads->count;
+    const size_t most = share < AHEAD_BYTES ? share : AHEAD_BYTES;
+    data += share * (size_t)(l - threads->lanes);
+    if (l->ahead != data) l->fetched = 0;
+    l->ahead = data;
+    for (int i = 0; i < AHEAD_LINES && l->fetched < most; i++, l->fetched += AHEAD_LINE)
+      __builtin_prefetch(data + l->fetched, 0, 2);
+  }
+  relax();
 }
 
 /* ---------------------------------------------------------------- subnormal numbers */
@@ -225,10 +255,11 @@ static void leave_job(mien__threads *threads) {
 }
 
 /* Waits for a job after `seen`: actively for a while between the nodes of a run, asleep otherwise. */
-static void await_job(mien__threads *threads, unsigned seen) {
+static void await_job(lane *l, unsigned seen) {
+  mien__threads *threads = l->threads;
   for (int i = 0; i < SPINS && !atomic_load_explicit(&threads->rest, memory_order_relaxed); i++) {
     if (atomic_load_explicit(&threads->epoch, memory_order_relaxed) != seen) return;
-    relax();
+    wait_a_little(l);
   }
   pthread_mutex_lock(&threads->mutex);
   atomic_fetch_add(&threads->sleepers, 1);
@@ -243,7 +274,7 @@ static void *worker_main(void *context) {
   mien__threads *threads = l->threads;
   unsigned seen = 0;
   for (;;) {
-    await_job(threads, seen);
+    await_job(l, seen);
     if (atomic_load(&threads->leave)) return NULL;
     seen = atomic_load(&threads->epoch);
     if (!join_job(threads)) continue;
@@ -278,7 +309,7 @@ static void close_job(mien__threads *threads) {
   atomic_fetch_and(&threads->state, ~OPEN);
   for (int i = 0; i < 4 * SPINS; i++) {
     if (atomic_load(&threads->state) == 0) return;
-    relax();
+    wait_a_little(&threads->lanes[0]);
   }
   pthread_mutex_lock(&threads->mutex);
   atomic_store(&threads->caller_waits, true);
@@ -304,6 +335,7 @@ mien_status mien__threads_run(mien__threads *threads, mien_node *n, int64_t coun
   if (count <= 0) return MIEN_OK;
   /* A run inside a run is computed by whoever asks for it. */
   if (!threads || atomic_load_explicit(&threads->running, memory_order_relaxed)) return fn(n, arg, 0, count);
+  expect(threads, n ? n->ahead : (mien__range){0});
   job j = {.node = n, .fn = fn, .arg = arg, .count = count, .watch = threads->watch};
   cut(&j, cost, threads->count);
   if (!threads->watch) return run_job(threads, &j);
@@ -338,6 +370,7 @@ mien_status mien__threads_begin(mien__threads *threads, mien_error *error) {
 void mien__threads_rest(mien__threads *threads) {
   if (!threads || !threads->begun) return;
   threads->begun = false;
+  expect(threads, (mien__range){0});
   atomic_store_explicit(&threads->rest, true, memory_order_relaxed);
   fesetenv(&threads->caller);
 }

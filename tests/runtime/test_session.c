@@ -454,6 +454,42 @@ static void packings_are_shared(void **state) {
 }
 
 /* Depth and number of instructions cost neither stack nor quadratic time. */
+/* Threads that wait for a node's end fetch what is read next: weights as they are packed, of the next node that has as many. */
+static void weights_that_come_next(void **state) {
+  (void)state;
+  enum { K = 64, N = 96 };
+  static float first[K * N], second[N * K], packed[N * 128];
+  for (int i = 0; i < K * N; i++) {
+    first[i] = (float)(i % 11);
+    second[i] = (float)(i % 13);
+  }
+  pb b;
+  pb_init(&b);
+  uint32_t x = pb_input(&b, "x", MIEN_F32, 2, PB_DIMS(5, K));
+  uint32_t w = pb_constant(&b, MIEN_F32, 2, PB_DIMS(K, N), first),
+           v = pb_constant(&b, MIEN_F32, 2, PB_DIMS(N, K), second);
+  uint32_t c = pb_constant(&b, MIEN_F32, 1, PB_DIMS(N), first);
+  uint32_t y = pb_node(&b, "MatMul", 13, PB_IDS(pb_node(&b, "Relu", 14, PB_IDS(x)), w));
+  y = pb_node(&b, "MatMul", 13, PB_IDS(pb_node(&b, "Add", 14, PB_IDS(y, c)), v));
+  pb_output(&b, "y", pb_node(&b, "Neg", 13, PB_IDS(y)), MIEN_F32, 2, PB_DIMS(5, K));
+  mien_plan *plan = open_plan(&b);
+  pb_free(&b);
+  mien_session *s = open_session(plan, 2);
+  const mien_math *math = env->host.math;
+  const mien_node *nodes = s->layouts->nodes; /* Relu, MatMul, Add, MatMul, Neg */
+  const size_t bytes = math->gemm_pack_bytes(N, K);
+  assert_true(bytes <= sizeof packed);
+  assert_int_equal(nodes[0].ahead.bytes, math->gemm_pack_bytes(K, N));
+  assert_int_equal(nodes[1].ahead.bytes, bytes);
+  math->gemm_pack(N, K, second, K, 1, packed);
+  assert_memory_equal(nodes[1].ahead.data, packed, bytes);
+  assert_ptr_equal(nodes[2].ahead.data, nodes[1].ahead.data);
+  assert_null(nodes[3].ahead.data);
+  assert_null(nodes[4].ahead.data);
+  mien_session_destroy(s);
+  mien_plan_close(plan);
+}
+
 static void a_hundred_thousand_instructions(void **state) {
   (void)state;
   enum { COUNT = MIEN_TEST_ASAN ? 10000 : 100000 }; /* ASan takes minutes for the whole of it on a busy machine */
@@ -542,6 +578,7 @@ int main(void) {
                                      cmocka_unit_test(sizes_that_depend_on_data),
                                      cmocka_unit_test(outputs_that_nobody_reads),
                                      cmocka_unit_test(packings_are_shared),
+                                     cmocka_unit_test(weights_that_come_next),
                                      cmocka_unit_test(a_hundred_thousand_instructions),
                                      cmocka_unit_test(kept_values_are_read_by_name)};
   return cmocka_run_group_tests(tests, setup, teardown);
