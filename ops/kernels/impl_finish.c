@@ -36,8 +36,9 @@ VEC void finish_columns(const mien_activation act, const bool whole, const finis
   const vf scale = e->scale ? finish_load(whole, e->scale + column, count) : vf_set(1);
   const bool direct = p->c_column == 1, residual = e->residual, before = residual && e->act_last;
   const bool after = residual && !before;
-  const float *x_line = p->tile + j,
-              *r_line = residual ? e->residual + p->row0 * e->residual_stride + column * step : NULL;
+  const float *x_line = p->tile + j;
+  const float *r_line = x_line; /* stays there where there is no residual */
+  if (residual) r_line = e->residual + p->row0 * e->residual_stride + column * step;
   float *y_line = direct ? p->c + j : p->tile + j;
   const int64_t lines = p->lines, x_step = p->tile_line, y_step = direct ? p->c_line : p->tile_line;
   const int64_t x_row = p->tile_row, y_row = direct ? p->c_row : p->tile_row, r_row = residual ? e->residual_stride : 0;
