@@ -453,7 +453,6 @@ static void packings_are_shared(void **state) {
   mien_plan_close(plan);
 }
 
-/* Depth and number of instructions cost neither stack nor quadratic time. */
 /* Threads that wait for a node's end fetch what is read next: weights as they are packed, of the next node that has as many. */
 static void weights_that_come_next(void **state) {
   (void)state;
@@ -490,6 +489,7 @@ static void weights_that_come_next(void **state) {
   mien_plan_close(plan);
 }
 
+/* Depth and number of instructions cost neither stack nor quadratic time. */
 static void a_hundred_thousand_instructions(void **state) {
   (void)state;
   enum { COUNT = MIEN_TEST_ASAN ? 10000 : 100000 }; /* ASan takes minutes for the whole of it on a busy machine */
