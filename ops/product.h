@@ -23,7 +23,8 @@ typedef struct product {
   int64_t
       w_columns; /* of the panels that B, one matrix, lies in; 0: it does not, and b_row and b_col say how it lies */
   int64_t chunk, chunks, panels;
-  const float *packed; /* NULL: B is not constant */
+  const float *packed; /* NULL: B is not constant, */
+  int64_t together;    /* and so many panels are packed together */
   size_t packed_each;  /* floats a matrix */
   /* Operands of 16 bits: elements of a row, the floats from one row to the next, rows that are rounded at once, where in scratch they
   ** begin. */
@@ -72,6 +73,7 @@ static inline void product_batches(product *p, const mien_type *a, const mien_ty
 }
 
 enum { PRODUCT_NEAR = 128 * 1024, PRODUCT_DEEP = 768 }; /* floats of A that stay in a core's cache; of a row at once */
+enum { PRODUCT_FRESH = 512 * 1024 }; /* floats of panels that are packed together, for one passage of A */
 
 /* Rows an item takes: as many as stay near while all panels pass by, nearly equally many and for all threads; fewer where
 ** that leaves threads without work. */
@@ -135,7 +137,10 @@ static inline mien_status product_prepare_f32(mien_node *n) {
     MIEN_TRY(mien_packed_later(n, 1, p->kind, bytes, product_fill, &packed));
     p->packed = packed;
   } else {
-    MIEN_TRY(mien_scratch(n, math->gemm_pack_bytes(p->k, math->gemm_columns)));
+    const int64_t panel = p->k < PRODUCT_FRESH ? (p->k < 1 ? 1 : p->k) * math->gemm_columns : PRODUCT_FRESH;
+    p->together = panel < PRODUCT_FRESH / 2 ? PRODUCT_FRESH / panel : 1;
+    if (p->together > p->panels) p->together = p->panels > 0 ? p->panels : 1;
+    MIEN_TRY(mien_scratch(n, math->gemm_pack_bytes(p->k, p->together * math->gemm_columns)));
   }
   const double flops = 2.0 * (double)p->k * (double)math->gemm_columns * (double)p->chunk;
   mien_work(n, p->batches * p->chunks * p->panels, flops / 50 + 50);
@@ -181,17 +186,23 @@ static inline void product_run_packed(mien_node *n, const product *p, const floa
   }
 }
 
-/* Items of any other: (batch, panel, chunk), so that a packed panel serves all its rows. */
+/* Items of any other: (batch, panel, chunk), so that a packed panel serves all its rows; some panels together where all rows of
+** theirs are asked for, which then pass by once. */
 static inline void product_run_fresh(mien_node *n, const product *p, const float *a, const float *b, float *c,
                                      const mien_epilogue *e, int64_t begin, int64_t end) {
   const mien_math *math = mien_math_of(n);
   float *packed = mien_scratch_of(n);
   int64_t have = -1;
-  for (int64_t item = begin; item < end; item++) {
+  for (int64_t item = begin, take; item < end; item += take) {
     const int64_t chunk = item % p->chunks, which = item / p->chunks, panel = which % p->panels;
-    const int64_t batch = which / p->panels, column = panel * math->gemm_columns;
-    const int64_t columns = p->n - column < math->gemm_columns ? p->n - column : math->gemm_columns;
-    const int64_t row = chunk * p->chunk, rows = p->m - row < p->chunk ? p->m - row : p->chunk;
+    const int64_t batch = which / p->panels, column = panel * math->gemm_columns, row = chunk * p->chunk;
+    int64_t whole = chunk > 0 ? 0 : (end - item) / p->chunks; /* panels of which all rows are asked for */
+    if (whole > p->together) whole = p->together;
+    if (whole > p->panels - panel) whole = p->panels - panel;
+    take = whole > 0 ? whole * p->chunks : 1;
+    const int64_t width = (whole > 0 ? whole : 1) * math->gemm_columns;
+    const int64_t columns = p->n - column < width ? p->n - column : width;
+    const int64_t rows = whole > 0 || p->m - row < p->chunk ? p->m - row : p->chunk;
     if (have != which) product_pack(math, p, b + product_offset(p, p->b_batch, batch), column, columns, packed);
     have = which;
     const mien_epilogue part = epilogue_at(e, batch * p->m + row, column);
