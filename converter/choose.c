@@ -26,6 +26,7 @@ mien_status mien__choice_accepts(void *context, const mien__graph *g, mien_node_
   for (int32_t i = 0; i < c->count; i++) /* passes look at a node more than once */
     if (c->products[i].node == node) {
       *accepted = c->listed && c->products[i].precision == precision;
+      if (!c->listed && precision == MIEN_PRECISION_INT16) c->products[i].integers = true;
       return MIEN_OK;
     }
   if (c->listed) return MIEN_OK;
@@ -40,7 +41,7 @@ mien_status mien__choice_accepts(void *context, const mien__graph *g, mien_node_
   const mien_type *w = &mien__value_at(g, n->in[1])->v.tensor.type, *y = &mien__value_at(g, n->out[0])->v.tensor.type;
   double work = (double)mien_count(w);
   for (int d = 0; d + 1 < y->rank; d++) work *= y->dim[d] > 0 ? (double)y->dim[d] : 1;
-  c->products[c->count++] = (mien__product){.node = node, .work = work};
+  c->products[c->count++] = (mien__product){.node = node, .work = work, .integers = precision == MIEN_PRECISION_INT16};
   return MIEN_OK;
 }
 
@@ -135,7 +136,11 @@ static int by_price(const void *a, const void *b) {
 }
 
 static void take(const chooser *r, int32_t first, int32_t end) {
-  for (int32_t i = 0; i < r->c->count; i++) r->c->products[i].precision = i >= first && i < end ? r->row : r->rest;
+  for (int32_t i = 0; i < r->c->count; i++) {
+    mien__product *p = &r->c->products[i];
+    p->precision = i >= first && i < end ? r->row : r->rest;
+    if (p->precision == MIEN_PRECISION_INT16 && !p->integers) p->precision = MIEN_PRECISION_FP32;
+  }
 }
 
 static mien_status measure_alone(chooser *r) {

@@ -8,6 +8,7 @@ typedef struct mien__product {
   mien_node_id node; /* in the graph before the pass; the same in every conversion of one model with the same options */
   double work;       /* multiplications, open sizes taken as 1 */
   double square;     /* mean square of the outputs' errors when it alone is rounded */
+  bool integers;     /* may be in 16-bit integers: not all weights fit float16 */
   mien_precision precision;
 } mien__product;
 

@@ -216,7 +216,7 @@ mien_status mien_convert(mien_env *env, const char *onnx_path, const char *plan_
   if (!env || !onnx_path || !plan_path) return mien__fail(error, MIEN_INVALID_ARGUMENT, "a NULL argument");
   if (options && (options->verify < 0 || options->stop_after_patch < 0))
     return mien__fail(error, MIEN_INVALID_ARGUMENT, "verify and stop_after_patch are numbers >= 0");
-  if (options && !mien__precision_name(options->precision))
+  if (options && !mien_precision_name(options->precision))
     return mien__fail(error, MIEN_INVALID_ARGUMENT, "precision is %d, expected one of mien_precision",
                       (int)options->precision);
   if (options && !(options->max_error >= 0 && isfinite(options->max_error)))
@@ -224,7 +224,7 @@ mien_status mien_convert(mien_env *env, const char *onnx_path, const char *plan_
   if (options && options->max_error > 0 && options->precision != MIEN_PRECISION_BF16 &&
       options->precision != MIEN_PRECISION_INT16)
     return mien__fail(error, MIEN_INVALID_ARGUMENT, "max_error chooses what bf16 or int16 rounds; precision is %s",
-                      mien__precision_name(options->precision));
+                      mien_precision_name(options->precision));
   mien_error own = {0};
   job j = {.env = env, .options = options ? options : &no_options, .error = error ? error : &own, .target = plan_path};
   if (report) *report = (mien_convert_report){0};

@@ -132,10 +132,10 @@ static const struct {
                   [MIEN_PRECISION_FP16_WEIGHTS] = {"fp16-weights", "store-weights-fp16"}};
 enum { PRECISIONS = sizeof precisions / sizeof *precisions };
 
-const char *mien__precision_name(mien_precision p) {
+const char *mien_precision_name(mien_precision p) {
   return (int)p >= 0 && (int)p < PRECISIONS ? precisions[p].name : NULL;
 }
-const char *mien__precision_pass(mien_precision p) { return mien__precision_name(p) ? precisions[p].pass : NULL; }
+const char *mien__precision_pass(mien_precision p) { return mien_precision_name(p) ? precisions[p].pass : NULL; }
 
 void mien__passes_precision(mien__passes *passes, mien_precision precision) {
   for (int32_t i = 0; i < passes->run_count; i++)

@@ -55,8 +55,6 @@ void mien__passes_destroy(mien__passes *passes);
 mien_status mien__passes_skip(mien__passes *passes, const char *const *names, mien_error *error);
 /* Lets the pass of this precision run beside those that may already; fp32, and before it is called: none of them. */
 void mien__passes_precision(mien__passes *passes, mien_precision precision);
-/* "fp32", "bf16", "int16", "fp16-weights"; NULL when it is none */
-const char *mien__precision_name(mien_precision precision);
 /* Of such a pass; NULL: fp32 has none */
 const char *mien__precision_pass(mien_precision precision);
 /* The graph must be inferred and folded. stop_after 0: no limit. */

@@ -220,7 +220,7 @@ mien_status mien__plan_build_meta(mien__plan_builder *b) {
   b->meta.arena_bytes = b->facts->arena_bytes;
   b->meta.live_bytes = b->facts->live_bytes;
   if (b->facts->precision != MIEN_PRECISION_FP32)
-    b->meta.precision = (char *)(uintptr_t)mien__precision_name(b->facts->precision);
+    b->meta.precision = (char *)(uintptr_t)mien_precision_name(b->facts->precision);
   const char *variant;
   MIEN_TRY(metadata(b, "mien.variant", &variant));
   if (variant) b->meta.variant = (char *)(uintptr_t)variant;

@@ -99,7 +99,7 @@ static void text_report(text *t, const mien__summary *s) {
       if (strcmp(s->passes->runs[i].rewrite->name, mien__precision_pass(s->precision)) == 0)
         stored = (int)s->passes->runs[i].patches;
     add(t, "precision  %s: weights of %d products; --verify lets outputs differ by %s of their largest value\n",
-        mien__precision_name(s->precision), stored, real(mien__verify_bound(MIEN_F32, s->precision), a));
+        mien_precision_name(s->precision), stored, real(mien__verify_bound(MIEN_F32, s->precision), a));
     if (s->choice && s->precision != MIEN_PRECISION_INT16)
       add(t, "           %d products in 16-bit integers\n", (int)mien__choice_count(s->choice, MIEN_PRECISION_INT16));
     if (s->choice)
@@ -205,7 +205,7 @@ static cJSON *json_report(const mien__summary *s) {
   cJSON *opsets = cJSON_AddObjectToObject(root, "opsets");
   for (int32_t i = 0; i < g->opset_count; i++)
     cJSON_AddNumberToObject(opsets, mien__domain_text(g->opsets[i].domain), (double)g->opsets[i].version);
-  cJSON_AddStringToObject(root, "precision", mien__precision_name(s->precision));
+  cJSON_AddStringToObject(root, "precision", mien_precision_name(s->precision));
   if (s->choice) json_choice(root, s->choice);
   json_counts(root, "nodes_before", s->before, s->before_count);
   json_counts(root, "nodes_after", s->after, s->after_count);

@@ -92,8 +92,9 @@ static void expect(mien__threads *threads, mien__range ahead) {
 static void wait_a_little(lane *l) {
   const mien__threads *threads = l->threads;
   const char *data = atomic_load_explicit(&threads->ahead, memory_order_relaxed);
-  if (!data) l->ahead = NULL;
-  if (data) {
+  if (!data) {
+    l->ahead = NULL;
+  } else {
     const size_t share = atomic_load_explicit(&threads->ahead_bytes, memory_order_relaxed) / (size_t)threads->count;
     const size_t most = share < AHEAD_BYTES ? share : AHEAD_BYTES;
     data += share * (size_t)(l - threads->lanes);

@@ -384,4 +384,14 @@ static void gemm_all(const gemm_work *w, int64_t m, int64_t n0, int64_t n1) {
     }
 }
 
+/* A product of pieces, as mien_math says. */
+static void gemm_of_pieces(int64_t m, int64_t n, const mien_pieces *a, const float *packed, float *c, int64_t c_row,
+                           int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e) {
+  n1 = min_i64(n1, n);
+  if (m <= 0 || n1 <= n0) return;
+  const gemm_left l = {.pieces = a, .count = a->count, .length = a->length};
+  const gemm_work w = gemm_work_of(&l, n, packed, c, c_row, c_column, e);
+  gemm_all(&w, m, n0, n1);
+}
+
 #endif

@@ -72,11 +72,7 @@ void MIEN_K(mien__gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t
 
 void MIEN_K(mien__gemm_pieces)(int64_t m, int64_t n, const mien_pieces *a, const float *packed, float *c, int64_t c_row,
                                int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e) {
-  n1 = min_i64(n1, n);
-  if (m <= 0 || n1 <= n0) return;
-  const gemm_left l = {.pieces = a, .count = a->count, .length = a->length};
-  const gemm_work w = gemm_work_of(&l, n, packed, c, c_row, c_column, e);
-  gemm_all(&w, m, n0, n1);
+  gemm_of_pieces(m, n, a, packed, c, c_row, c_column, n0, n1, e);
 }
 
 size_t MIEN_K(mien__gemm_pack_bytes)(int64_t k, int64_t n) {

@@ -156,12 +156,8 @@ static void gemm_infinite_rows(int64_t m, const mien_pieces *a, const float *pac
 
 static void int16_gemm(int64_t m, int64_t n, const mien_pieces *a, const void *packed, float *c, int64_t c_row,
                        int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e) {
-  n1 = min_i64(n1, n);
-  if (m <= 0 || n1 <= n0) return;
-  const gemm_left l = {.pieces = a, .count = a->count, .length = a->length};
-  const gemm_work w = gemm_work_of(&l, n, packed, c, c_row, c_column, e);
-  gemm_all(&w, m, n0, n1);
-  gemm_infinite_rows(m, a, packed, c, c_row, c_column, n0, n1, e);
+  gemm_of_pieces(m, n, a, packed, c, c_row, c_column, n0, n1, e);
+  gemm_infinite_rows(m, a, packed, c, c_row, c_column, n0, min_i64(n1, n), e);
 }
 
 /* ---- operands */
@@ -204,9 +200,9 @@ static void int16_round_block(const float *x, int64_t count, float *to) {
     squares = vf_fma(v, v, squares);
     largest = vf_max2(vf_abs(v), largest);
   }
-  const float sum = vf_sum(squares);
-  const bool usual = sum > 0x1p-80f && sum < 0x1p+120f;
-  const float step = usual ? int16_step((double)sum, (double)vf_largest(largest)) : int16_step_of_any(x, count);
+  const float sum = vf_sum(squares), most = vf_largest(largest);
+  const bool usual = (sum > 0x1p-80f && sum < 0x1p+120f) || (sum == 0 && most == 0);
+  const float step = usual ? int16_step((double)sum, (double)most) : int16_step_of_any(x, count);
   int16_t *y = memcpy(to, &step, sizeof step);
   y += 2;
   if (!isfinite(step)) {

@@ -17,9 +17,9 @@ static const struct option table[] = {CLI_COMMON,
                                       {0}};
 
 static bool precision_of(const char *text, mien_precision *precision) {
-  static const char *const names[] = {"fp32", "bf16", "int16", "fp16-weights"};
-  for (int i = 0; i < 4; i++)
-    if (strcmp(text, names[i]) == 0) {
+  const char *name;
+  for (int i = 0; (name = mien_precision_name((mien_precision)i)) != NULL; i++)
+    if (strcmp(text, name) == 0) {
       *precision = (mien_precision)i;
       return true;
     }

@@ -355,6 +355,30 @@ static void products_within_a_bound(void **state) {
   }
 }
 
+/* Weights that float16 cannot hold are in no integers, and are not counted as such. */
+static void products_that_integers_cannot_hold(void **state) {
+  (void)state;
+  static float small[64 * 96], huge[64 * 96];
+  for (int k = 0; k < 64 * 96; k++) small[k] = huge[k] = (float)((k * 7919 + 13) % 1009 - 504) / 4096;
+  huge[0] = 1e6f;
+  wire graph = {0};
+  wire_message(&graph, 11, onnx_value("x", MIEN_F32, "3,64"));
+  wire_message(&graph, 12, onnx_value("y", MIEN_F32, "3,96"));
+  wire_message(&graph, 12, onnx_value("z", MIEN_F32, "3,96"));
+  wire_message(&graph, 5, onnx_floats("small", "64,96", small, 64 * 96));
+  wire_message(&graph, 5, onnx_floats("huge", "64,96", huge, 64 * 96));
+  wire_message(&graph, 1, onnx_node("MatMul", "first", "x,small", "y"));
+  wire_message(&graph, 1, onnx_node("MatMul", "second", "x,huge", "z"));
+  const mien_convert_options options = {.precision = MIEN_PRECISION_BF16, .max_error = 1e-3, .verify = 2};
+  mien_convert_report report = {0};
+  converts(onnx_model(graph), &options, &report);
+  assert_non_null(strstr(report.json, "\"products\":\t1,\n\t\t\"bf16\":\t0,\n\t\t\"int16\":\t1"));
+  mien_plan *plan = open_plan();
+  assert_int_equal(plan->section_bytes[MIEN__SECTION_CONSTANTS], 64 * 96 * 6);
+  mien_plan_close(plan);
+  mien_convert_report_free(env, &report);
+}
+
 static void bounds_that_cannot_be_had(void **state) {
   (void)state;
   mien_error error;
@@ -738,6 +762,7 @@ int main(void) {
       cmocka_unit_test(precisions),
       cmocka_unit_test(halves_of_a_product),
       cmocka_unit_test(products_within_a_bound),
+      cmocka_unit_test(products_that_integers_cannot_hold),
       cmocka_unit_test(bounds_that_cannot_be_had),
       cmocka_unit_test(every_name_has_a_place),
       cmocka_unit_test(equal_bytes_once),

@@ -68,4 +68,20 @@ static inline void isa_run_all(mien_env *env, op_call *c, int weight) {
   free(first);
 }
 
+/* Of an output that was computed from all rows of input 0: each `step`th row alone has the same bits. */
+static inline void isa_rows_alone(mien_env *env, op_call *c, int64_t step) {
+  const int64_t rows = c->in[0].type.dim[0], k = c->in[0].type.dim[1], n = c->out[0].type.dim[1];
+  float *x = c->in[0].data, *all = c->out[0].data;
+  c->out[0].data = NULL;
+  c->in[0].type.dim[0] = 1;
+  for (int64_t i = 0; i < rows; i += step) {
+    c->in[0].data = x + i * k;
+    op_run_ok(env, c);
+    assert_memory_equal(c->out[0].data, all + i * n, (size_t)n * sizeof *all);
+  }
+  c->in[0].type.dim[0] = rows;
+  c->in[0].data = x;
+  free(all);
+}
+
 #endif

@@ -17,11 +17,14 @@ typedef enum mien_precision {
   ** set. */
   MIEN_PRECISION_BF16,
   /* The same in integers of 16 bits, with a step for each row's and column's every 512 values: about eight times nearer to fp32 than
-  ** bfloat16 where a processor is as fast. Weights are stored in float16. */
+  ** bfloat16. Weights are stored in float16; products whose weights that cannot hold stay fp32. */
   MIEN_PRECISION_INT16,
   /* Weights of all linear layers and convolutions stored in float16, widened when a session packs them: half the file. */
   MIEN_PRECISION_FP16_WEIGHTS
 } mien_precision;
+
+/* "fp32", "bf16", "int16", "fp16-weights", as `mien convert --precision` takes them; NULL when it is none. Static, from any thread. */
+MIEN_API const char *mien_precision_name(mien_precision precision);
 
 typedef struct mien_convert_options {
   const char *const *skip_passes; /* ends with NULL; may be NULL. An unknown name is an error */
