@@ -95,8 +95,8 @@ static mien_status gemm_f32(mien_node *n, int64_t begin, int64_t end) {
   }
   const int64_t width = mien_math_of(n)->gemm_columns;
   for (int64_t item = begin; item < end; item++) {
-    const int64_t panel = p->packed ? item % p->panels : item / p->chunks;
-    const int64_t chunk = p->packed ? item / p->panels : item % p->chunks;
+    const int64_t panel = product_by_chunk(p) ? item % p->panels : item / p->chunks;
+    const int64_t chunk = product_by_chunk(p) ? item / p->panels : item % p->chunks;
     const int64_t row = chunk * p->chunk, rows = p->m - row < p->chunk ? p->m - row : p->chunk;
     const int64_t n1 = (panel + 1) * width < p->n ? (panel + 1) * width : p->n;
     product_run_f32(n, &e, item, item + 1);

@@ -1,6 +1,6 @@
 /* ops/product.h -- matrix products for MatMul, Gemm and mien.Linear. fp32 goes through the machine's packed kernel:
-** constant right operands are packed once in prepare, others panel by panel into a thread's scratch. All other types
-** take a plain loop. Work items and their sums do not depend on how many threads there are. */
+** constant right operands are packed once in prepare, others panel by panel into a thread's scratch, or, for few rows, are
+** read as they lie. All other types take a plain loop. Work items and their sums do not depend on how many threads there are. */
 #ifndef MIEN_OPS_PRODUCT_H
 #define MIEN_OPS_PRODUCT_H
 
@@ -24,7 +24,8 @@ typedef struct product {
       w_columns; /* of the panels that B, one matrix, lies in; 0: it does not, and b_row and b_col say how it lies */
   int64_t chunk, chunks, panels;
   const float *packed; /* NULL: B is not constant, */
-  int64_t together;    /* and so many panels are packed together */
+  bool plain;          /* and is read as it lies, */
+  int64_t together;    /* or so many panels are packed together */
   size_t packed_each;  /* floats a matrix */
   /* Operands of 16 bits: elements of a row, the floats from one row to the next, rows that are rounded at once, where in scratch they
   ** begin. */
@@ -115,6 +116,19 @@ static inline double product_flops(const product *p) {
   return 2.0 * (double)p->batches * (double)p->m * (double)p->n * (double)p->k;
 }
 
+enum { PRODUCT_FEW = 8, PRODUCT_SMALL = 64 * 1024, PRODUCT_LINE = 64 / sizeof(float) };
+
+/* Read as it lies, B costs each block of rows a line of memory anew, which panels of two lines and more are worth; else for few blocks or
+** a B that stays near. */
+static inline bool product_is_plain(const mien_math *math, const product *p) {
+  if (p->a_col != 1 || p->b_col != 1 || p->w_columns || p->k == 0) return false;
+  return math->gemm_columns >= 2 * PRODUCT_LINE || p->m <= PRODUCT_FEW * math->gemm_rows ||
+         p->n <= PRODUCT_SMALL / p->k;
+}
+
+/* No thread packs B in run. */
+static inline bool product_by_chunk(const product *p) { return p->packed || p->plain; }
+
 /* The product is the node's state or its first member, B is input 1; sizes, strides and batches are set. */
 static inline mien_status product_prepare_f32(mien_node *n) {
   product *p = mien_state(n);
@@ -136,6 +150,9 @@ static inline mien_status product_prepare_f32(mien_node *n) {
              (long long)p->n, p->b_col == 1 ? "" : " transposed", (long long)p->w_columns);
     MIEN_TRY(mien_packed_later(n, 1, p->kind, bytes, product_fill, &packed));
     p->packed = packed;
+  } else if (product_is_plain(math, p)) {
+    p->plain = true;
+    if (p->n % math->gemm_columns != 0) MIEN_TRY(mien_scratch(n, math->gemm_pack_bytes(p->k, 1)));
   } else {
     const int64_t panel = p->k < PRODUCT_FRESH ? (p->k < 1 ? 1 : p->k) * math->gemm_columns : PRODUCT_FRESH;
     p->together = panel < PRODUCT_FRESH / 2 ? PRODUCT_FRESH / panel : 1;
@@ -144,7 +161,7 @@ static inline mien_status product_prepare_f32(mien_node *n) {
   }
   const double flops = 2.0 * (double)p->k * (double)math->gemm_columns * (double)p->chunk;
   mien_work(n, p->batches * p->chunks * p->panels, flops / 50 + 50);
-  epilogue_kernel(n, p->kernel, sizeof p->kernel, NULL, p->packed != NULL);
+  epilogue_kernel(n, p->kernel, sizeof p->kernel, NULL, product_by_chunk(p));
   mien_note(n, product_flops(p), p->kernel);
   return MIEN_OK;
 }
@@ -168,8 +185,30 @@ static inline void product_part(const mien_math *math, const product *p, const f
   }
 }
 
-/* Items of a constant right operand: (batch, chunk, panel), neighbouring panels together. */
-static inline void product_run_packed(mien_node *n, const product *p, const float *a, float *c, const mien_epilogue *e,
+/* Columns [n0, n1) of some rows by the right operand b as it lies, n0 at a panel. Nothing is read past a row: the last columns
+** are computed with some of those before them, or packed. */
+static inline void product_part_plain(mien_node *n, const product *p, const float *a, const float *b, float *c,
+                                      int64_t rows, int64_t n0, int64_t n1, const mien_epilogue *e) {
+  const mien_math *math = mien_math_of(n);
+  const int64_t unit = n1 - n0 < math->gemm_columns ? math->gemm_columns / 2 : math->gemm_columns;
+  const int64_t rest = (n1 - n0) % unit, whole = n1 - rest;
+  const mien_epilogue first = epilogue_at(e, 0, n0);
+  math->gemm_plain(rows, whole - n0, p->k, a, p->a_row, b + n0, p->b_row, c + n0, p->n, &first);
+  if (rest == 0) return;
+  const bool twice = whole > n0 && !e->residual; /* which C may lie on */
+  const int64_t at = twice ? n1 - unit : whole;
+  const mien_epilogue last = epilogue_at(e, 0, at);
+  if (twice) {
+    math->gemm_plain(rows, unit, p->k, a, p->a_row, b + at, p->b_row, c + at, p->n, &last);
+    return;
+  }
+  float *packed = mien_scratch_of(n);
+  product_pack(math, p, b, at, rest, packed);
+  math->gemm(rows, rest, p->k, a, p->a_row, packed, c + at, p->n, 0, rest, &last);
+}
+
+/* Items of a right operand that is not packed here are (batch, chunk, panel), neighbouring panels together; */
+static inline void product_run_chunks(mien_node *n, const product *p, const float *a, float *c, const mien_epilogue *e,
                                       int64_t begin, int64_t end) {
   const mien_math *math = mien_math_of(n);
   for (int64_t item = begin; item < end;) {
@@ -177,16 +216,20 @@ static inline void product_run_packed(mien_node *n, const product *p, const floa
     const int64_t batch = rest / p->chunks, take = end - item < p->panels - panel ? end - item : p->panels - panel;
     const int64_t row = chunk * p->chunk, rows = p->m - row < p->chunk ? p->m - row : p->chunk;
     const int64_t n0 = panel * math->gemm_columns, n1 = (panel + take) * math->gemm_columns;
-    const int64_t matrix = p->b_count == 1 ? 0 : product_offset(p, p->b_batch, batch) / (p->k * p->n);
+    const int64_t b = p->b_count == 1 ? 0 : product_offset(p, p->b_batch, batch), last = n1 < p->n ? n1 : p->n;
+    const float *left = a + product_offset(p, p->a_batch, batch) + row * p->a_row;
+    float *to = c + (batch * p->m + row) * p->n;
     const mien_epilogue part = epilogue_at(e, batch * p->m + row, 0);
-    product_part(math, p, a + product_offset(p, p->a_batch, batch) + row * p->a_row,
-                 p->packed + (size_t)matrix * p->packed_each, p->n, c + (batch * p->m + row) * p->n, rows, n0,
-                 n1 < p->n ? n1 : p->n, &part);
+    if (p->plain)
+      product_part_plain(n, p, left, (const float *)mien_in(n, 1)->data + b, to, rows, n0, last, &part);
+    else
+      product_part(math, p, left, p->packed + (size_t)(b ? b / (p->k * p->n) : 0) * p->packed_each, p->n, to, rows, n0,
+                   last, &part);
     item += take;
   }
 }
 
-/* Items of any other: (batch, panel, chunk), so that a packed panel serves all its rows; some panels together where all rows of
+/* of any other (batch, panel, chunk), so that a packed panel serves all its rows; some panels together where all rows of
 ** theirs are asked for, which then pass by once. */
 static inline void product_run_fresh(mien_node *n, const product *p, const float *a, const float *b, float *c,
                                      const mien_epilogue *e, int64_t begin, int64_t end) {
@@ -214,8 +257,8 @@ static inline void product_run_fresh(mien_node *n, const product *p, const float
 static inline void product_run_f32(mien_node *n, const mien_epilogue *e, int64_t begin, int64_t end) {
   const product *p = mien_state(n);
   const float *a = mien_in(n, 0)->data;
-  if (p->packed)
-    product_run_packed(n, p, a, mien_out(n, 0)->data, e, begin, end);
+  if (product_by_chunk(p))
+    product_run_chunks(n, p, a, mien_out(n, 0)->data, e, begin, end);
   else
     product_run_fresh(n, p, a, mien_in(n, 1)->data, mien_out(n, 0)->data, e, begin, end);
 }

@@ -25,6 +25,7 @@
 #define AHEAD_LINES 4                   /* a look, */
 #define AHEAD_LINE 64
 #define SPINS 3000 /* looks, some 50 to 150 us in all, before a thread sleeps */
+#define RESTING 4  /* what a look counts for between runs: the next one may follow at once */
 
 #define OPEN 0x10000u /* in `state`: workers may join; below it: how many are inside */
 
@@ -255,10 +256,10 @@ static void leave_job(mien__threads *threads) {
   pthread_mutex_unlock(&threads->mutex);
 }
 
-/* Waits for a job after `seen`: actively for a while between the nodes of a run, asleep otherwise. */
+/* Waits for a job after `seen`: actively for a while between the nodes of a run, for a shorter one after it, asleep otherwise. */
 static void await_job(lane *l, unsigned seen) {
   mien__threads *threads = l->threads;
-  for (int i = 0; i < SPINS && !atomic_load_explicit(&threads->rest, memory_order_relaxed); i++) {
+  for (int i = 0; i < SPINS; i += atomic_load_explicit(&threads->rest, memory_order_relaxed) ? RESTING : 1) {
     if (atomic_load_explicit(&threads->epoch, memory_order_relaxed) != seen) return;
     wait_a_little(l);
   }

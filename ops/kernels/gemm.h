@@ -1,12 +1,13 @@
-/* ops/kernels/gemm.h -- the blocking of products with a packed right operand. B is packed in panels of GEMM_COLUMNS columns,
-** each [k][GEMM_COLUMNS]; a microkernel keeps up to GEMM_ROWS rows of one panel in registers and sums over k in ascending
+/* ops/kernels/gemm.h -- the blocking of products. The right operand B is packed in panels of GEMM_COLUMNS columns, each
+** [k][GEMM_COLUMNS], or is read as it lies, columns one after another; a microkernel keeps up to GEMM_ROWS rows of one panel in registers and sums over k in ascending
 ** order with one accumulator an element: bits depend neither on how rows and columns are split nor on the batch.
 ** A few panels of one part of k stay in the second-level cache while all rows pass by them, a block of rows at a time: A then
 ** passes once for so many panels, and B, which comes out of memory, is fetched while the panels before it are in use.
 ** Elements of A and B are four bytes, which only the microkernel looks into: the file that includes this one (impl_gemm.c: a
 ** float, impl_gemm_bf16.c: a pair of bfloat16, impl_gemm_int16.c: a pair of integers or their step) defines
-**   gemm_micro(rows, vectors, half, a, b, f, tile, tile_row, add, end): tile[rows][tile_row] = (add ? tile : 0) + A B over `vectors`
-**   vectors of columns; for each element of k it fetches what f says. end, if not NULL: gemm_finish in place of the last store. */
+**   gemm_micro(rows, vectors, half, a, b, b_row, f, tile, tile_row, add, end): tile[rows][tile_row] = (add ? tile : 0) + A B over
+**   `vectors` vectors of columns; for each element of k it fetches what f says. end, if not NULL: gemm_finish in place of the last
+**   store. */
 #ifndef MIEN_OPS_KERNELS_GEMM_H
 #define MIEN_OPS_KERNELS_GEMM_H
 
@@ -25,9 +26,9 @@
 #define GEMM_LINE (64 / (int64_t)sizeof(float))
 /* Rows of which a part stays near while panels pass by. */
 #define GEMM_NEAR_ROWS 160
-/* So few rows wait for B, which is fetched so many floats ahead then. */
+/* So few rows wait for B, which is fetched so many elements of k ahead then. */
 #define GEMM_FEW 4
-#define GEMM_NEAR 512
+#define GEMM_NEAR (512 / GEMM_COLUMNS)
 /* The next rows of so few elements of k lie close by: to fetch them costs more than it saves. */
 #define GEMM_SHORT 64
 
@@ -50,11 +51,11 @@ typedef struct gemm_end {
   float low, high;
 } gemm_end;
 
-typedef void gemm_fn(const mien_pieces *a, const float *b, const gemm_fetch *f, float *tile, int64_t tile_row, bool add,
-                     const gemm_end *end);
+typedef void gemm_fn(const mien_pieces *a, const float *b, int64_t b_row, const gemm_fetch *f, float *tile,
+                     int64_t tile_row, bool add, const gemm_end *end);
 
 VEC void gemm_micro(const int rows, const int vectors, const bool half, const mien_pieces *a, const float *b,
-                    const gemm_fetch *f, float *tile, int64_t tile_row, bool add, const gemm_end *end);
+                    int64_t b_row, const gemm_fetch *f, float *tile, int64_t tile_row, bool add, const gemm_end *end);
 /* C and the residual are far away: a row of each is asked for at each of the first elements of k. All at once would keep the
 ** first-level cache from what the sums need. */
 typedef struct gemm_far {
@@ -121,24 +122,43 @@ VEC void gemm_prefetch(gemm_fetch *f) {
 
 /* Vectors of columns: one, two, or two of which the second one is at most half in use. */
 enum { GEMM_ONE, GEMM_TWO, GEMM_HALF, GEMM_WIDTHS };
-#define GEMM_MICRO(name, rows, vectors, half)                                                              \
-  static void gemm_##rows##_##name(const mien_pieces *a, const float *b, const gemm_fetch *f, float *tile, \
-                                   int64_t tile_row, bool add, const gemm_end *end) {                      \
-    gemm_micro(rows, vectors, half, a, b, f, tile, tile_row, add, end);                                    \
+/* How B lies. Packed, its row is known when compiling, which saves a register: where those are few, B as it lies has microkernels of
+** its own. */
+enum { GEMM_PACKED, GEMM_PLAIN, GEMM_LAYOUTS };
+#if !defined(GEMM_READS_PLAIN)
+#define GEMM_ROW(plain) GEMM_COLUMNS
+#elif VL == 16
+#define GEMM_ROW(plain) b_row
+#else
+#define GEMM_ROW(plain) ((plain) ? b_row : GEMM_COLUMNS)
+#endif
+#define GEMM_MICRO(name, rows, vectors, half, plain)                                                         \
+  static void gemm_##rows##_##name(const mien_pieces *a, const float *b, int64_t b_row, const gemm_fetch *f, \
+                                   float *tile, int64_t tile_row, bool add, const gemm_end *end) {           \
+    (void)b_row;                                                                                             \
+    gemm_micro(rows, vectors, half, a, b, GEMM_ROW(plain), f, tile, tile_row, add, end);                     \
   }
-#define X(rows) GEMM_MICRO(one, rows, 1, false) GEMM_MICRO(two, rows, 2, false)
+#define X(rows) GEMM_MICRO(one, rows, 1, false, false) GEMM_MICRO(two, rows, 2, false, false)
 EACH_ROWS(X)
 #undef X
 #ifdef VF_HALF
-#define X(rows) GEMM_MICRO(half, rows, 2, true)
+#define X(rows) GEMM_MICRO(half, rows, 2, true, false)
 EACH_ROWS(X)
 #undef X
-#define X(rows) {gemm_##rows##_one, gemm_##rows##_two, gemm_##rows##_half},
+#define GEMM_OF(rows) {gemm_##rows##_one, gemm_##rows##_two, gemm_##rows##_half},
 #else
-#define X(rows) {gemm_##rows##_one, gemm_##rows##_two, gemm_##rows##_two},
+#define GEMM_OF(rows) {gemm_##rows##_one, gemm_##rows##_two, gemm_##rows##_two},
 #endif
-static gemm_fn *const gemm_micros[GEMM_ROWS][GEMM_WIDTHS] = {EACH_ROWS(X)};
+#if defined(GEMM_READS_PLAIN) && VL != 16
+#define X(rows) GEMM_MICRO(plain_one, rows, 1, false, true) GEMM_MICRO(plain_two, rows, 2, false, true)
+EACH_ROWS(X)
 #undef X
+#define GEMM_PLAIN_OF(rows) {gemm_##rows##_plain_one, gemm_##rows##_plain_two, gemm_##rows##_plain_two},
+#else
+#define GEMM_PLAIN_OF(rows) GEMM_OF(rows)
+#endif
+static gemm_fn *const gemm_micros[GEMM_LAYOUTS][GEMM_ROWS][GEMM_WIDTHS] = {{EACH_ROWS(GEMM_OF)},
+                                                                           {EACH_ROWS(GEMM_PLAIN_OF)}};
 
 static int gemm_width(int64_t columns) {
   return columns <= VL ? GEMM_ONE : columns <= VL + VL / 2 ? GEMM_HALF : GEMM_TWO;
@@ -232,7 +252,9 @@ static void gemm_rows_make(gemm_rows *r, const gemm_left *l, const gemm_part *p,
 typedef struct gemm_work {
   const gemm_left *l;
   int64_t k, n; /* of B */
-  const float *packed;
+  const float *b;
+  int layout;
+  int64_t b_row, b_panel; /* from one element of k, from one panel to the next */
   float *c;
   int64_t row, column; /* strides of C */
   const mien_epilogue *e;
@@ -247,8 +269,9 @@ static bool gemm_is_plain(const mien_epilogue *e) {
 
 static gemm_work gemm_work_of(const gemm_left *l, int64_t n, const float *packed, float *c, int64_t row, int64_t column,
                               const mien_epilogue *e) {
-  gemm_work w = {
-      .l = l, .k = l->count * l->length, .n = n, .packed = packed, .c = c, .row = row, .column = column, .e = e};
+  gemm_work w = {.l = l, .k = l->count * l->length, .n = n, .b = packed, .c = c, .row = row, .column = column, .e = e};
+  w.b_row = GEMM_COLUMNS;
+  w.b_panel = w.k * GEMM_COLUMNS;
   w.plain = column == 1 && gemm_is_plain(e);
   w.clamped = column == 1 && e && clamp_of(e, &w.low, &w.high);
   w.clamped = w.clamped && (!e->residual || (!e->scale && e->residual_step <= 1));
@@ -278,16 +301,18 @@ typedef struct gemm_ahead {
 } gemm_ahead;
 
 static void gemm_fetch_ahead(gemm_fetch *f, const gemm_work *w, const gemm_ahead *next, int64_t call, bool all) {
-  const int64_t lines = !all && GEMM_COLUMNS > GEMM_LINE ? GEMM_COLUMNS / GEMM_LINE : 1, line = next->depth * GEMM_LINE;
+  const int64_t lines = !all && GEMM_COLUMNS > GEMM_LINE ? GEMM_COLUMNS / GEMM_LINE : 1;
+  const bool packed = w->layout == GEMM_PACKED; /* one line after another */
+  const int64_t line = packed ? next->depth * GEMM_LINE : GEMM_LINE;
   if (!next->b || call >= lines * next->panels) return;
-  f->next = next->b + call / lines * w->k * GEMM_COLUMNS + call % lines * line;
-  f->step = GEMM_LINE;
+  f->next = next->b + call / lines * w->b_panel + call % lines * line;
+  f->step = packed ? GEMM_LINE : w->b_row;
   f->other = all && GEMM_COLUMNS > GEMM_LINE ? line : 0;
 }
 /* A panel's elements of k as they are used, from b on. */
-static void gemm_fetch_all(gemm_fetch *f, const float *b) {
+static void gemm_fetch_all(gemm_fetch *f, const gemm_work *w, const float *b) {
   f->next = b;
-  f->step = GEMM_COLUMNS;
+  f->step = w->b_row;
   f->other = GEMM_COLUMNS > GEMM_LINE ? GEMM_LINE : 0;
 }
 
@@ -331,12 +356,12 @@ static void gemm_step(const gemm_work *w, const gemm_area *g, const gemm_part *p
     }
     for (int64_t t = 0; t < panels; t++) {
       const int64_t j = g->n0 + t * GEMM_COLUMNS, columns = min_i64(GEMM_COLUMNS, g->n1 - j), call = i * panels + t;
-      const float *b = w->k ? w->packed + j * w->k + p->at * GEMM_COLUMNS : w->packed;
+      const float *b = w->k ? w->b + j / GEMM_COLUMNS * w->b_panel + p->at * w->b_row : w->b;
       gemm_fetch f = {0};
       if (m <= GEMM_FEW && w->k)
-        gemm_fetch_all(&f, b + GEMM_NEAR);
+        gemm_fetch_all(&f, w, b + GEMM_NEAR * w->b_row);
       else if (call < own)
-        gemm_fetch_all(&f, b + w->k * GEMM_COLUMNS);
+        gemm_fetch_all(&f, w, b + w->b_panel);
       else
         gemm_fetch_ahead(&f, w, next, call - own, blocks == 1);
       if (after > 0) gemm_fetch_rows(&f, &a, after, t, panels);
@@ -348,7 +373,8 @@ static void gemm_step(const gemm_work *w, const gemm_area *g, const gemm_part *p
       const int64_t tile_row = in_c ? w->row : GEMM_COLUMNS;
       gemm_end tail;
       if (ends) tail = gemm_end_of(w, row, j);
-      gemm_micros[rows - 1][gemm_width(columns)](&r.a, b, &f, tile, tile_row, !first, ends ? &tail : NULL);
+      gemm_micros[w->layout][rows - 1][gemm_width(columns)](&r.a, b, w->b_row, &f, tile, tile_row, !first,
+                                                            ends ? &tail : NULL);
       if (last && !done && !ends) MIEN_K(mien__finish)
       (tile, tile_row, rows, columns, c, w->row, w->column, w->e, row, j);
       if (!in_c && !(first && last)) tiles += rows * GEMM_COLUMNS;
@@ -379,7 +405,7 @@ static void gemm_all(const gemm_work *w, int64_t m, int64_t n0, int64_t n1) {
       const gemm_part q = gemm_part_of(w->l, in_c ? u / spans : u % parts);
       const int64_t at = u == 0 && i + 1 == groups ? n1 : n0 + (in_c ? u % spans : u / parts) * panels * width;
       gemm_ahead next = {.panels = min_i64(panels, (w->n - at + width - 1) / width), .depth = q.depth};
-      if (at < w->n && w->k) next.b = w->packed + at * w->k + q.at * width;
+      if (at < w->n && w->k) next.b = w->b + at / width * w->b_panel + q.at * w->b_row;
       gemm_step(w, &g, &p, &next, i == 0 && t == 0, span == 0, tiles);
     }
 }

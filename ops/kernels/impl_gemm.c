@@ -1,4 +1,5 @@
-/* ops/kernels/impl_gemm.c -- products of floats with a packed right operand. */
+/* ops/kernels/impl_gemm.c -- products of floats. */
+#define GEMM_READS_PLAIN
 #include "ops/kernels/gemm.h"
 
 /* Moves the sums into the tile. */
@@ -16,7 +17,7 @@ VEC void gemm_flush(const int rows, const int vectors, vf sum[GEMM_ROWS][2], flo
 
 /* Every GEMM_DEPTH elements of k the sums move into the tile: rounding errors then grow with the root of a part of k. */
 VEC void gemm_micro(const int rows, const int vectors, const bool half, const mien_pieces *a, const float *b,
-                    const gemm_fetch *f, float *tile, int64_t tile_row, bool add, const gemm_end *end) {
+                    int64_t b_row, const gemm_fetch *f, float *tile, int64_t tile_row, bool add, const gemm_end *end) {
   vf sum[GEMM_ROWS][2];
   MIEN_UNROLL
   for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = vf_set(0);
@@ -36,7 +37,7 @@ VEC void gemm_micro(const int rows, const int vectors, const bool half, const mi
       const int64_t count = min_i64(left, room);
       left -= count;
       room -= count;
-      for (int64_t r = 0; r < count; r++, offset += step, b += GEMM_COLUMNS) {
+      for (int64_t r = 0; r < count; r++, offset += step, b += b_row) {
         const vf b0 = vf_load(b), b1 = vectors == 2 ? vf_load(b + VL) : b0;
         gemm_prefetch(&fetch);
         gemm_expect(vectors, &far, end);
@@ -68,6 +69,17 @@ void MIEN_K(mien__gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t
   const gemm_left l = {.a = a, .stride = a_stride, .count = 1, .length = k};
   const gemm_work w = gemm_work_of(&l, n, packed, c, c_stride, 1, e);
   gemm_all(&w, m, n0, n1);
+}
+
+void MIEN_K(mien__gemm_plain)(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_stride, const float *b,
+                              int64_t b_stride, float *c, int64_t c_stride, const mien_epilogue *e) {
+  if (m <= 0 || n <= 0) return;
+  const gemm_left l = {.a = a, .stride = a_stride, .count = 1, .length = k};
+  gemm_work w = gemm_work_of(&l, n, b, c, c_stride, 1, e);
+  w.layout = GEMM_PLAIN;
+  w.b_row = b_stride;
+  w.b_panel = GEMM_COLUMNS;
+  gemm_all(&w, m, 0, n);
 }
 
 void MIEN_K(mien__gemm_pieces)(int64_t m, int64_t n, const mien_pieces *a, const float *packed, float *c, int64_t c_row,

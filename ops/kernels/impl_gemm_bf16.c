@@ -82,7 +82,7 @@ VEC vf dot_set(const float *pair) {
 }
 
 VEC void gemm_micro(const int rows, const int vectors, const bool half, const mien_pieces *a, const float *b,
-                    const gemm_fetch *f, float *tile, int64_t tile_row, bool add, const gemm_end *end) {
+                    int64_t b_row, const gemm_fetch *f, float *tile, int64_t tile_row, bool add, const gemm_end *end) {
   (void)half;
   vf sum[GEMM_ROWS][2];
   MIEN_UNROLL
@@ -93,7 +93,7 @@ VEC void gemm_micro(const int rows, const int vectors, const bool half, const mi
   gemm_fetch fetch = *f;
   for (int64_t t = 0; t < a->count; t++, piece += a->stride) {
     const float *const *at = piece;
-    for (int64_t r = 0; r < a->length; r++, b += GEMM_COLUMNS) {
+    for (int64_t r = 0; r < a->length; r++, b += b_row) {
       gemm_prefetch(&fetch);
       if (rows > 8) MIEN_FORGET_MEMORY; /* as in impl_gemm.c */
       MIEN_UNROLL

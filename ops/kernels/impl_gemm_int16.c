@@ -72,7 +72,7 @@ VEC void gemm_flush(const int rows, const int vectors, vi sum[GEMM_ROWS][2], con
 }
 
 VEC void gemm_micro(const int rows, const int vectors, const bool half, const mien_pieces *a, const float *b,
-                    const gemm_fetch *f, float *tile, int64_t tile_row, bool add, const gemm_end *end) {
+                    int64_t b_row, const gemm_fetch *f, float *tile, int64_t tile_row, bool add, const gemm_end *end) {
   (void)half;
   const float *const *piece = a->rows;
   gemm_fetch fetch = *f;
@@ -87,7 +87,7 @@ VEC void gemm_micro(const int rows, const int vectors, const bool half, const mi
       for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = vi_zero();
       int64_t r = from + 1;
       do { /* no block is without a pair: a loop that may be left before it begins needs registers of its own */
-        b += GEMM_COLUMNS;
+        b += b_row;
         gemm_prefetch(&fetch);
         if (rows > 8) MIEN_FORGET_MEMORY; /* as in impl_gemm.c */
         const vi b0 = vi_of(vf_load(b)), b1 = vectors == 2 ? vi_of(vf_load(b + VL)) : b0;
@@ -98,7 +98,7 @@ VEC void gemm_micro(const int rows, const int vectors, const bool half, const mi
           if (vectors == 2) sum[i][1] = vi_dot(sum[i][1], x, b1);
         }
       } while (++r < from + count);
-      b += GEMM_COLUMNS;
+      b += b_row;
       gemm_flush(rows, vectors, sum, at, from, step, tile, tile_row, add);
     }
   }

@@ -23,4 +23,5 @@ const mien_math MIEN_T(mien__math) = {
     .bf16 = &MIEN_T(mien__bf16),
     .int16 = &MIEN_T(mien__int16),
     .largest = MIEN_K(mien__largest),
+    .gemm_plain = MIEN_K(mien__gemm_plain),
 };

@@ -9,6 +9,8 @@ void MIEN_K(mien__gemm_pack)(int64_t k, int64_t n, const float *b, int64_t row_s
                              float *packed);
 void MIEN_K(mien__gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_stride, const float *packed,
                         float *c, int64_t c_stride, int64_t n0, int64_t n1, const mien_epilogue *e);
+void MIEN_K(mien__gemm_plain)(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_stride, const float *b,
+                              int64_t b_stride, float *c, int64_t c_stride, const mien_epilogue *e);
 void MIEN_K(mien__gemm_pieces)(int64_t m, int64_t n, const mien_pieces *a, const float *packed, float *c, int64_t c_row,
                                int64_t c_column, int64_t n0, int64_t n1, const mien_epilogue *e);
 void MIEN_K(mien__depthwise)(int64_t m, const mien_depthwise *d, float *c, int64_t c_row, const mien_epilogue *e);

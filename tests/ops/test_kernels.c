@@ -91,6 +91,41 @@ static void gemm_reference(const kernel_call *c, double *want) {
     }
 }
 
+/* ---- gemm_plain: sizes m, vectors of columns, k, elements from a row of B to the next. Buffers A, B, the tail's */
+
+static int64_t plain_columns(const kernel_call *c) { return c->size[1] * c->m->gemm_columns / 2; }
+static void plain_counts(kernel_call *c) {
+  SIZES(c, m, vectors, k, gap);
+  UNUSED(vectors);
+  const int64_t n = plain_columns(c);
+  c->count[0] = m * k, c->count[1] = k > 0 ? (k - 1) * (n + gap) + n : 0;
+  tail_counts(c, 2, m, n);
+  c->count[KERNEL_OUT] = m * n;
+}
+/* Parts are of rows: columns are not asked for in parts. */
+static void plain_run(const kernel_call *c, int64_t part, int64_t parts) {
+  SIZES(c, m, vectors, k, gap);
+  UNUSED(vectors);
+  const int64_t n = plain_columns(c);
+  int64_t begin, end;
+  kernel_part(m, part, parts, &begin, &end);
+  mien_epilogue e;
+  const mien_epilogue *tail = tail_of(c, 2, n, &e);
+  if (tail && e.residual) e.residual += begin * n;
+  c->m->gemm_plain(end - begin, n, k, c->data[0] + begin * k, k, c->data[1], n + gap, OUT(c) + begin * n, n, tail);
+}
+static void plain_reference(const kernel_call *c, double *want) {
+  SIZES(c, m, vectors, k, gap);
+  UNUSED(vectors);
+  const int64_t n = plain_columns(c);
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t j = 0; j < n; j++) {
+      double sum = 0;
+      for (int64_t p = 0; p < k; p++) sum += (double)c->data[0][i * k + p] * (double)c->data[1][p * (n + gap) + j];
+      want[i * n + j] = tail_finish(c, 2, sum, j, i * n + j);
+    }
+}
+
 /* ---- gemm_pieces: sizes m, n, pieces, length; variant / TAILS: 1 the output and the residual by columns, 2 steps of 3 in A */
 
 static void pieces_counts(kernel_call *c) {
@@ -465,6 +500,7 @@ static void winograd_reference(const kernel_call *c, double *want) {
 
 /* ---- the table */
 
+#define plain_before NULL
 #define depthwise_before NULL
 #define attention_before NULL
 #define each_before NULL
@@ -479,6 +515,8 @@ static const kernel_row kernels[] = {
     {"long gemm", {{0, 30}, {1, 67}, {250, 530}, {0, 1}}, TAILS, 6, BY(gemm), 3e-5, 2e-6, 0},
     /* Several parts of k, groups of rows and spans of panels; rows that collide in the cache. */
     {"deep gemm", {{158, 161}, {126, 131}, {1023, 1025}, {0, 0}}, TAILS, 6, BY(gemm), 5e-5, 2e-6, 0},
+    {"gemm_plain", {{0, 33}, {0, 9}, {0, 67}, {0, 19}}, TAILS, 6, BY(plain), 4e-6, 2e-6, 0},
+    {"long gemm_plain", {{0, 30}, {1, 5}, {250, 800}, {0, 19}}, TAILS, 6, BY(plain), 4e-5, 2e-6, 0},
     {"gemm_pieces", {{0, 33}, {0, 67}, {0, 8}, {0, 17}}, 3 * TAILS, 6, BY(pieces), 4e-6, 2e-6, 0},
     {"depthwise", {{0, 33}, {0, 67}, {0, 4}, {0, 5}}, DEPTHWISE_STEPS *TAILS, 6, BY(depthwise), 2e-6, 2e-6, 0},
     {"largest", {{0, 33}, {0, 67}}, 2, 1, BY(largest), 0, 0, 0},
