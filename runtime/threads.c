@@ -25,7 +25,7 @@
 #define AHEAD_LINES 4                   /* a look, */
 #define AHEAD_LINE 64
 #define SPINS 3000 /* looks, some 50 to 150 us in all, before a thread sleeps */
-#define RESTING 4  /* what a look counts for between runs: the next one may follow at once */
+#define RESTING 16 /* what a look counts for between runs: the next one may follow at once */
 
 #define OPEN 0x10000u /* in `state`: workers may join; below it: how many are inside */
 
