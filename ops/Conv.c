@@ -8,7 +8,7 @@ static const uint32_t conv_window = MIEN_WINDOW_DILATIONS | MIEN_WINDOW_AUTO_PAD
 static mien_status conv_op_infer(mien_node *n) {
   mien_window w;
   mien_type y;
-  MIEN_TRY(conv_infer(n, &mien_in(n, 1)->type, false, conv_window, &w, &y));
+  MIEN_TRY(conv_infer(n, &mien_in(n, 0)->type, &mien_in(n, 1)->type, false, conv_window, &w, &y));
   const mien_tensor *b = mien_in(n, 2);
   if (b && (b->type.rank != 1 || epilogue_differs(b->type.dim[0], y.dim[1])))
     return mien_fail(n, MIEN_INVALID_MODEL, "input B has rank %d, expected 1 with %lld elements", (int)b->type.rank,
@@ -20,7 +20,7 @@ static mien_status conv_op_prepare(mien_node *n) {
   conv_state *s = mien_state(n);
   mien_window w;
   mien_type y;
-  MIEN_TRY(conv_infer(n, &mien_in(n, 1)->type, false, conv_window, &w, &y));
+  MIEN_TRY(conv_infer(n, &mien_in(n, 0)->type, &mien_in(n, 1)->type, false, conv_window, &w, &y));
   conv_problem_make(&s->p, &w, &mien_in(n, 0)->type, &mien_in(n, 1)->type, mien_attr_i(n, "group"), false);
   if (y.dtype == MIEN_F32) return conv_prepare(n, s);
   mien_work(n, mien_count(&mien_out(n, 0)->type), 2.0 * (double)s->p.depth);

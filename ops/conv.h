@@ -274,20 +274,25 @@ static inline void conv_gather(const conv_problem *p, const float *x, const floa
 /* ---- weights: W [out, in_each, taps] as a matrix of (tap, channel) rows, packed group by group; or W in panels, which is
 ** that matrix: [out / columns, taps, in_each, columns] of one group */
 
-/* The type that W has outside panels, as *weight; w_columns: of the panels, 0 where there are none. */
-static inline mien_status conv_weight_type(mien_node *n, mien_type *weight, int64_t *w_columns) {
-  const mien_type *x = &mien_in(n, 0)->type, *w = &mien_in(n, 1)->type;
+/* The type that weights w have outside panels, as *weight; w_columns: of the panels, 0 where there are none: rank is then w's. */
+static inline void conv_outside_panels(mien_node *n, const mien_type *w, int rank, mien_type *weight,
+                                       int64_t *w_columns) {
   *weight = *w;
   *w_columns = 0;
-  if (w->rank != x->rank + 1) return MIEN_OK;
-  if (x->rank < 3 || mien_attr_i(n, "group") != 1)
-    return mien_fail(n, MIEN_INVALID_MODEL, "W has rank %d (in panels), X rank %d and group is %lld, expected 1",
-                     (int)w->rank, (int)x->rank, (long long)mien_attr_i(n, "group"));
-  weight->rank = x->rank;
+  if (w->rank != rank + 1) return;
+  weight->rank = rank;
   weight->dim[0] = mien_dim(n, '*', w->dim[0], w->dim[w->rank - 1]);
   weight->dim[1] = w->dim[w->rank - 2];
-  for (int i = 2; i < x->rank; i++) weight->dim[i] = w->dim[i - 1];
+  for (int i = 2; i < rank; i++) weight->dim[i] = w->dim[i - 1];
   *w_columns = w->dim[w->rank - 1];
+}
+/* The same of W. */
+static inline mien_status conv_weight_type(mien_node *n, mien_type *weight, int64_t *w_columns) {
+  const mien_type *x = &mien_in(n, 0)->type, *w = &mien_in(n, 1)->type;
+  conv_outside_panels(n, w, x->rank, weight, w_columns);
+  if (*w_columns && (x->rank < 3 || mien_attr_i(n, "group") != 1))
+    return mien_fail(n, MIEN_INVALID_MODEL, "W has rank %d (in panels), X rank %d and group is %lld, expected 1",
+                     (int)w->rank, (int)x->rank, (long long)mien_attr_i(n, "group"));
   return MIEN_OK;
 }
 
@@ -644,10 +649,9 @@ static inline mien_status conv_prepare(mien_node *n, conv_state *s) {
   return conv_prepare_as(n, s, conv_choose(&s->p, mien_math_of(n)));
 }
 
-/* Infer: everything about X, W of type k and the window. channels_last: X and Y are N, spatial..., C. */
-static inline mien_status conv_infer(mien_node *n, const mien_type *k, bool channels_last, uint32_t window_has,
-                                     mien_window *w, mien_type *y) {
-  const mien_type *x = &mien_in(n, 0)->type;
+/* Infer: everything about X and W of types x and k and the window. channels_last: X and Y are N, spatial..., C. */
+static inline mien_status conv_infer(mien_node *n, const mien_type *x, const mien_type *k, bool channels_last,
+                                     uint32_t window_has, mien_window *w, mien_type *y) {
   if (x->rank < 3 || k->rank != x->rank)
     return mien_fail(n, MIEN_INVALID_MODEL, "input X has rank %d and W rank %d, expected equal ranks of 3 or more",
                      (int)x->rank, (int)k->rank);

@@ -60,6 +60,16 @@ static inline mien_status conv_depthwise_prepare(mien_node *n, conv_state *s) {
   return MIEN_OK;
 }
 
+/* What the kernel is told, but for the pixels. */
+static inline mien_depthwise conv_depthwise_of(const conv_problem *p, const float *packed) {
+  return (mien_depthwise){.w = packed,
+                          .lines = p->w.kernel[0] * p->w.kernel[1],
+                          .width = p->w.kernel[2],
+                          .stride = p->w.stride[2],
+                          .dilation = p->w.dilation[2],
+                          .channels = p->out_channels};
+}
+
 typedef struct conv_depthwise_job {
   const conv_problem *p;
   const mien_math *math;
@@ -118,12 +128,7 @@ static inline mien_status conv_depthwise_run(mien_node *n, const conv_state *s, 
   const conv_problem *p = &s->p;
   const int64_t tall = p->w.out[1], width = p->w.out[2], lines = p->w.kernel[0] * p->w.kernel[1];
   conv_depthwise_job q = {.p = p, .math = mien_math_of(n), .x = mien_in(n, 0)->data, .e = e};
-  q.d = (mien_depthwise){.w = s->packed,
-                         .lines = lines,
-                         .width = p->w.kernel[2],
-                         .stride = p->w.stride[2],
-                         .dilation = p->w.dilation[2],
-                         .channels = p->out_channels};
+  q.d = conv_depthwise_of(p, s->packed);
   q.pad = conv_padding(n, s);
   q.pixels = conv_at(n, s->offsets_at);
   q.table = conv_at(n, s->rows_at);

@@ -16,8 +16,8 @@ enum { EPILOGUE_B = 2, EPILOGUE_S = 3, EPILOGUE_G = 4, EPILOGUE_R = 5 };
 
 static inline bool epilogue_differs(int64_t a, int64_t b) { return !mien_is_symbol(a) && !mien_is_symbol(b) && a != b; }
 
-static inline mien_status epilogue_activation(mien_node *n, mien_activation *act) {
-  const char *name = mien_attr_s(n, "activation");
+static inline mien_status epilogue_activation(mien_node *n, const char *attribute, mien_activation *act) {
+  const char *name = mien_attr_s(n, attribute);
 #define X(id, text)              \
   if (strcmp(name, text) == 0) { \
     *act = MIEN_ACT_##id;        \
@@ -25,22 +25,23 @@ static inline mien_status epilogue_activation(mien_node *n, mien_activation *act
   }
   MIEN_ACTIVATION_MAP(X)
 #undef X
-  return mien_fail(n, MIEN_INVALID_MODEL, "activation '%.40s' is not known", name);
+  return mien_fail(n, MIEN_INVALID_MODEL, "%s '%.40s' is not known", attribute, name);
+}
+
+/* Input i, which may be absent, is an element for each column. */
+static inline mien_status epilogue_vector(mien_node *n, int i, const char *name, int64_t columns) {
+  const mien_tensor *v = mien_in(n, i);
+  if (!v || (v->type.rank == 1 && !epilogue_differs(v->type.dim[0], columns))) return MIEN_OK;
+  return mien_fail(n, MIEN_INVALID_MODEL, "input %s has rank %d and %lld elements, expected 1 and %lld", name,
+                   (int)v->type.rank, v->type.rank == 1 ? (long long)v->type.dim[0] : -1LL, (long long)columns);
 }
 
 /* In infer: checks everything that the attributes and inputs say against `columns` and the output's type. */
 static inline mien_status epilogue_infer(mien_node *n, int64_t columns, const mien_type *y) {
-  static const char names[] = "BSGR";
+  static const char *const names[] = {"B", "S", "G"};
   mien_activation act;
-  MIEN_TRY(epilogue_activation(n, &act));
-  for (int i = EPILOGUE_B; i <= EPILOGUE_G; i++) {
-    const mien_tensor *v = mien_in(n, i);
-    if (!v) continue;
-    if (v->type.rank != 1 || epilogue_differs(v->type.dim[0], columns))
-      return mien_fail(n, MIEN_INVALID_MODEL, "input %c has rank %d and %lld elements, expected 1 and %lld",
-                       names[i - EPILOGUE_B], (int)v->type.rank, v->type.rank == 1 ? (long long)v->type.dim[0] : -1LL,
-                       (long long)columns);
-  }
+  MIEN_TRY(epilogue_activation(n, "activation", &act));
+  for (int i = EPILOGUE_B; i <= EPILOGUE_G; i++) MIEN_TRY(epilogue_vector(n, i, names[i - EPILOGUE_B], columns));
   if (act == MIEN_ACT_PRELU && !mien_in(n, EPILOGUE_S))
     return mien_fail(n, MIEN_INVALID_MODEL, "activation PRelu needs input S");
   const mien_tensor *r = mien_in(n, EPILOGUE_R);
@@ -61,7 +62,7 @@ static inline mien_status epilogue_prepare(mien_node *n, mien_epilogue *e) {
   *e = (mien_epilogue){.alpha = (float)mien_attr_f(n, "alpha"),
                        .beta = (float)mien_attr_f(n, "beta"),
                        .act_last = mien_attr_i(n, "act_last") != 0};
-  return epilogue_activation(n, &e->act);
+  return epilogue_activation(n, "activation", &e->act);
 }
 
 /* In run: that, and where the inputs are. The residual's strides are the caller's to fill in. */

@@ -13,7 +13,7 @@ static mien_status fused_conv_infer(mien_node *n) {
   mien_type y, weight;
   int64_t w_columns;
   MIEN_TRY(conv_weight_type(n, &weight, &w_columns));
-  MIEN_TRY(conv_infer(n, &weight, last, MIEN_WINDOW_DILATIONS, &w, &y));
+  MIEN_TRY(conv_infer(n, &mien_in(n, 0)->type, &weight, last, MIEN_WINDOW_DILATIONS, &w, &y));
   MIEN_TRY(epilogue_infer(n, weight.dim[0], &y));
   const mien_tensor *p = mien_in(n, CONV_P);
   const int64_t channels = mien_in(n, 0)->type.dim[last ? y.rank - 1 : 1];
@@ -30,7 +30,7 @@ static mien_status fused_conv_prepare(mien_node *n) {
   mien_type y, weight;
   int64_t w_columns;
   MIEN_TRY(conv_weight_type(n, &weight, &w_columns));
-  MIEN_TRY(conv_infer(n, &weight, last, MIEN_WINDOW_DILATIONS, &w, &y));
+  MIEN_TRY(conv_infer(n, &mien_in(n, 0)->type, &weight, last, MIEN_WINDOW_DILATIONS, &w, &y));
   conv_problem_make(&s->p, &w, &mien_in(n, 0)->type, &weight, mien_attr_i(n, "group"), last);
   s->p.w_columns = w_columns;
   MIEN_TRY(gemm16_prepare(n, w_columns, &s->p.gemm16));

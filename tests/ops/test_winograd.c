@@ -17,7 +17,7 @@ static mien_status winograd_prepare(mien_node *n, const char *name) {
   mien_type weight;
   int64_t w_columns;
   MIEN_TRY(conv_weight_type(n, &weight, &w_columns));
-  MIEN_TRY(conv_infer(n, &weight, true, MIEN_WINDOW_DILATIONS, &w, &y));
+  MIEN_TRY(conv_infer(n, &mien_in(n, 0)->type, &weight, true, MIEN_WINDOW_DILATIONS, &w, &y));
   conv_problem_make(&s->p, &w, &mien_in(n, 0)->type, &weight, 1, true);
   s->p.w_columns = w_columns;
   s->p.constant = true;

@@ -309,6 +309,32 @@ static void layout(void **state) {
   pass_check(build_layout, "mien.Conv 2, mien.Pool 1, Transpose 1, MaxPool 0");
 }
 
+/* Only what is large, read once and not padded by other numbers. */
+static mien_value pass_depthwise(mien__graph *g, mien_value z, int64_t channels, int64_t stride) {
+  return NODE(g, "Conv", ATTRS(PADS(1, 1, 1, 1), INT("group", channels), LIST("strides", stride, stride)), z,
+              WEIGHTS(g, channels, 1, 3, 3));
+}
+static void build_expansion(mien__graph *g) {
+  mien_value x = input(g, "x", F32(2, 5, 64, 64)), small = input(g, "small", F32(1, 5, 24, 24)), z;
+  z = NODE(g, "Relu", NO_ATTRS, NODE(g, "Conv", NO_ATTRS, x, WEIGHTS(g, 72, 5, 1, 1), WEIGHTS(g, 72)));
+  output(g, "fused", NODE(g, "Relu", NO_ATTRS, pass_depthwise(g, z, 72, 2)));
+  z = NODE(g, "PRelu", NO_ATTRS, NODE(g, "Conv", NO_ATTRS, x, WEIGHTS(g, 64, 5, 1, 1)), WEIGHTS(g, 64, 1, 1));
+  output(g, "panels", NODE(g, "PRelu", NO_ATTRS, pass_depthwise(g, z, 64, 1), WEIGHTS(g, 64, 1, 1)));
+  z = NODE(g, "Conv", NO_ATTRS, x, WEIGHTS(g, 72, 5, 1, 1));
+  output(g, "read", z);
+  output(g, "elsewhere", pass_depthwise(g, z, 72, 1));
+  z = NODE(g, "Conv", ATTRS(PADS(1, 0, 1, 0)), x, WEIGHTS(g, 72, 5, 3, 1));
+  output(g, "three", pass_depthwise(g, z, 72, 1));
+  z = NODE(g, "Conv", NO_ATTRS, small, WEIGHTS(g, 72, 5, 1, 1));
+  output(g, "near", pass_depthwise(g, z, 72, 1));
+  z = NODE(g, "Conv", NO_ATTRS, x, WEIGHTS(g, 72, 5, 1, 1));
+  output(g, "holes", pass_depthwise(g, z, 72, 4));
+}
+static void expansion(void **state) {
+  (void)state;
+  pass_check(build_expansion, "mien.ExpandConv 2, mien.Conv 8");
+}
+
 /* Reductions of what a convolution makes: over channels last where the axes that are left stand in the same order. */
 static mien_value pass_map(mien__graph *g, mien_value x) {
   return NODE(g, "Conv", ATTRS(PADS(1, 1, 1, 1)), x, WEIGHTS(g, 5, 3, 3, 3));
@@ -400,7 +426,7 @@ int main(void) {
       cmocka_unit_test(activations),  cmocka_unit_test(no_activations),  cmocka_unit_test(residuals),
       cmocka_unit_test(no_residuals), cmocka_unit_test(shared_weights),  cmocka_unit_test(convs),
       cmocka_unit_test(norms),        cmocka_unit_test(no_norms),        cmocka_unit_test(pixels),
-      cmocka_unit_test(no_convs),     cmocka_unit_test(layout),
+      cmocka_unit_test(no_convs),     cmocka_unit_test(layout),          cmocka_unit_test(expansion),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
