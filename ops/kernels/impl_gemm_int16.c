@@ -193,7 +193,8 @@ VEC void int16_store(int16_t *y, vf x, int64_t count) {
 #endif
 }
 
-static void int16_round_block(const float *x, int64_t count, float *to) {
+/* Not finite where a number is not. */
+static float int16_step_of(const float *x, int64_t count) {
   vf squares = vf_set(0), largest = vf_set(0);
   for (int64_t i = 0; i < count; i += VL) {
     const vf v = vf_load_n(x + i, min_i64(VL, count - i));
@@ -202,7 +203,11 @@ static void int16_round_block(const float *x, int64_t count, float *to) {
   }
   const float sum = vf_sum(squares), most = vf_largest(largest);
   const bool usual = (sum > 0x1p-80f && sum < 0x1p+120f) || (sum == 0 && most == 0);
-  const float step = usual ? int16_step((double)sum, (double)most) : int16_step_of_any(x, count);
+  return usual ? int16_step((double)sum, (double)most) : int16_step_of_any(x, count);
+}
+
+static void int16_round_block(const float *x, int64_t count, float *to) {
+  const float step = int16_step_of(x, count);
   int16_t *y = memcpy(to, &step, sizeof step);
   y += 2;
   if (!isfinite(step)) {
@@ -225,28 +230,42 @@ static void int16_round(const float *x, int64_t k, float *to) {
     int16_round_block(x + at, min_i64(INT16_BLOCK, k - at), to);
 }
 
-/* What is not 0 stays so: times an infinity it has a sign. */
-VEC uint32_t int16_weight(float x, double by) {
-  const double y = by > 0 ? rint((double)x * by) : 0;
-  return (uint16_t)(int16_t)(y == 0 ? (x > 0) - (x < 0) : y);
+/* A column of a block; what is not 0 stays so: times an infinity it has a sign. Gives the step. */
+static float int16_round_column(const float *x, int64_t count, int16_t *y) {
+  const float any = int16_step_of(x, count), step = isfinite(any) ? any : NAN; /* NaN: every product is */
+  const vf zero = vf_set(0), by = vf_set(step > 0 ? 1 / step : 0);
+  for (int64_t i = 0; i < count; i += VL) {
+    const int64_t some = min_i64(VL, count - i);
+    const vf v = vf_load_n(x + i, some), q = step > 0 ? vf_round(v * by) : zero;
+    const vf sign = vf_select(vf_less(zero, vf_abs(v)), vf_copysign(vf_set(1), v), zero);
+    int16_store(y + i, vf_select(vf_less(vf_abs(q), vf_set(0.5f)), sign, q), some);
+  }
+  if (count & 1) y[count] = 0;
+  return step;
 }
 
-static void int16_pack_column(int64_t count, const float *b, int64_t row_stride, float *to) {
-  double squares = 0, largest = 0;
-  for (int64_t p = 0; p < count; p++) {
-    const double x = (double)b[p * row_stride];
-    squares += x * x;
-    largest = fmax(largest, fabs(x));
+/* `count` elements of k of up to VL columns, which are rounded as they lie or where a column lies in one piece; `to`: their steps. */
+static void int16_pack_columns(int64_t count, int64_t columns, const float *b, int64_t row_stride, int64_t col_stride,
+                               float *to) {
+  float column[VL][INT16_BLOCK];
+  _Alignas(float) int16_t rounded[VL][INT16_BLOCK];
+  const int64_t pairs = count / 2 + (count & 1), whole = columns == VL ? count / VL * VL : 0;
+  if (row_stride != 1) {
+    for (int64_t p = 0; p < whole && col_stride == 1; p += VL)
+      vf_transpose(b + p * row_stride, row_stride, column[0] + p, INT16_BLOCK);
+    for (int64_t p = col_stride == 1 ? whole : 0; p < count; p++)
+      for (int64_t j = 0; j < columns; j++) column[j][p] = b[p * row_stride + j * col_stride];
   }
-  const bool finite = isfinite(squares); /* else every product is NaN */
-  const float step = finite ? int16_step(squares, largest) : NAN;
-  const double by = finite && step > 0 ? 1 / (double)step : 0;
-  *to = step;
-  for (int64_t p = 0; p < count; p += 2) {
-    const uint32_t even = int16_weight(b[p * row_stride], by);
-    const uint32_t pair = even | (p + 1 < count ? int16_weight(b[(p + 1) * row_stride], by) << 16 : 0);
-    memcpy(to += GEMM_COLUMNS, &pair, sizeof pair);
-  }
+  for (int64_t j = 0; j < columns; j++)
+    to[j] = int16_round_column(row_stride == 1 ? b + j * col_stride : column[j], count, rounded[j]);
+  MIEN_FORGET_MEMORY; /* pairs are written as integers and read as floats */
+  const float *from = (const void *)rounded;
+  to += GEMM_COLUMNS;
+  int64_t p = 0;
+  for (; p + VL <= pairs && columns == VL; p += VL)
+    vf_transpose(from + p, INT16_BLOCK / 2, to + p * GEMM_COLUMNS, GEMM_COLUMNS);
+  for (; p < pairs; p++)
+    for (int64_t j = 0; j < columns; j++) memcpy(to + p * GEMM_COLUMNS + j, rounded[j] + 2 * p, sizeof *to);
 }
 
 static void int16_pack(int64_t k, int64_t n, const void *b, int64_t row_stride, int64_t col_stride, void *packed) {
@@ -256,9 +275,10 @@ static void int16_pack(int64_t k, int64_t n, const void *b, int64_t row_stride, 
     const int64_t columns = min_i64(GEMM_COLUMNS, n - j0);
     if (columns < GEMM_COLUMNS || k == 0) memset(to, 0, (size_t)(elements * GEMM_COLUMNS) * sizeof *to);
     for (int64_t p = 0, at = 0; p < k; p += INT16_BLOCK, at += GEMM_DEPTH)
-      for (int64_t j = 0; j < columns; j++)
-        int16_pack_column(min_i64(INT16_BLOCK, k - p), (const float *)b + p * row_stride + (j0 + j) * col_stride,
-                          row_stride, to + at * GEMM_COLUMNS + j);
+      for (int64_t j = 0; j < columns; j += VL)
+        int16_pack_columns(min_i64(INT16_BLOCK, k - p), min_i64(VL, columns - j),
+                           (const float *)b + p * row_stride + (j0 + j) * col_stride, row_stride, col_stride,
+                           to + at * GEMM_COLUMNS + j);
   }
 }
 
