@@ -2,6 +2,8 @@
 ** instruction set, the same bits on any number of threads and in any batch. */
 #include "ops/isa.h"
 #include "ops/reference.h"
+#include "runtime/sanitizer.h"
+#include <pthread.h>
 
 /* ---- MatMul */
 
@@ -307,6 +309,43 @@ static void linear_batch_body(mien_env *env) {
 }
 static void test_linear_batch(void **state) { (void)state, isa_each(linear_batch_body); }
 
+/* What mien_session_run says it needs; builds with checks have larger frames. */
+enum { STACK = (MIEN_TEST_ASAN || MIEN_TEST_TSAN ? 4096 : 256) * 1024 };
+
+typedef struct stack_call {
+  mien_env *env;
+  op_call *call;
+  mien_status status;
+} stack_call;
+
+static void *stack_main(void *arg) {
+  stack_call *s = arg;
+  s->status = op_run(s->env, s->call);
+  return NULL;
+}
+
+static void linear_stack_body(mien_env *env) {
+  uint64_t seed = 4;
+  for (int int16 = 0; int16 < 2; int16++) {
+    op_call c = {.domain = "mien", .name = "Linear", .version = 1};
+    op_attr_s(&c, "activation", "Tanh"); /* sums of several parts of k wait for one another */
+    op_attr_i(&c, "int16", int16);
+    isa_in(&c, 2, OP_DIMS(60, 2300), &seed);
+    isa_in(&c, 2, OP_DIMS(2300, 70), &seed);
+    stack_call s = {.env = env, .call = &c, .status = MIEN_INTERNAL};
+    pthread_attr_t attr;
+    pthread_t thread;
+    assert_int_equal(pthread_attr_init(&attr), 0);
+    assert_int_equal(pthread_attr_setstacksize(&attr, STACK), 0);
+    assert_int_equal(pthread_create(&thread, &attr, stack_main, &s), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    pthread_attr_destroy(&attr);
+    assert_int_equal(s.status, MIEN_OK);
+    op_free(&c);
+  }
+}
+static void test_linear_stack(void **state) { (void)state, isa_each(linear_stack_body); }
+
 static void test_linear_refused(void **state) {
   static const struct {
     const char *act;
@@ -329,10 +368,10 @@ static void test_linear_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_matmul),       WITH_ENV(test_matmul_types),   WITH_ENV(test_matmul_wraps),
-      WITH_ENV(test_matmul_nan),           WITH_ENV(test_matmul_refused), cmocka_unit_test(test_gemm),
-      WITH_ENV(test_gemm_types),           WITH_ENV(test_gemm_refused),   cmocka_unit_test(test_linear),
-      cmocka_unit_test(test_linear_batch), WITH_ENV(test_linear_refused),
+      cmocka_unit_test(test_matmul),       WITH_ENV(test_matmul_types),         WITH_ENV(test_matmul_wraps),
+      WITH_ENV(test_matmul_nan),           WITH_ENV(test_matmul_refused),       cmocka_unit_test(test_gemm),
+      WITH_ENV(test_gemm_types),           WITH_ENV(test_gemm_refused),         cmocka_unit_test(test_linear),
+      cmocka_unit_test(test_linear_batch), cmocka_unit_test(test_linear_stack), WITH_ENV(test_linear_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -160,7 +160,8 @@ typedef struct mien_binding {
 /* Runs the plan. Every input of the plan must be given once, dense, of the declared type; its dimensions must fit the
 ** declared ones and one symbol's must agree. Inputs are only read. Outputs: those named are computed into tensor.data
 ** (tensor.bytes must suffice; type is filled in); with data NULL, data is set to memory of the session that is valid until its
-** next run. Result bits do not depend on threads or on how a batch is split. On failure no output is valid. */
+** next run. Result bits do not depend on threads or on how a batch is split. On failure no output is valid. The caller's thread
+** works too: it needs 256 KB of stack, as in mien_session_create. */
 MIEN_API MIEN_CHECKED mien_status mien_session_run(mien_session *session, const mien_binding *inputs,
                                                    size_t input_count, mien_binding *outputs, size_t output_count,
                                                    mien_error *error);
