@@ -1,6 +1,6 @@
-/* ops/product.h -- matrix products for MatMul, Gemm and mien.Linear. fp32 goes through the machine's packed kernel:
-** constant right operands are packed once in prepare, others panel by panel into a thread's scratch, or, for few rows, are
-** read as they lie. All other types take a plain loop. Work items and their sums do not depend on how many threads there are. */
+/* ops/product.h -- matrix products for MatMul, Gemm and mien.Linear. fp32 goes through the machine's packed kernel: constant right
+** operands are packed once in prepare, others are read as they lie or, where that costs more, packed panel by panel into a thread's
+** scratch. All other types take a plain loop. Work items and their sums do not depend on how many threads there are. */
 #ifndef MIEN_OPS_PRODUCT_H
 #define MIEN_OPS_PRODUCT_H
 

@@ -1,6 +1,7 @@
 /* ops/kernels/gemm.h -- the blocking of products. The right operand B is packed in panels of GEMM_COLUMNS columns, each
-** [k][GEMM_COLUMNS], or is read as it lies, columns one after another; a microkernel keeps up to GEMM_ROWS rows of one panel in registers and sums over k in ascending
-** order with one accumulator an element: bits depend neither on how rows and columns are split nor on the batch.
+** [k][GEMM_COLUMNS], or is read as it lies, columns one after another; a microkernel keeps up to GEMM_ROWS rows of one panel in
+** registers and sums over k in ascending order with one accumulator an element: bits depend neither on how B lies, nor on how rows and
+** columns are split, nor on the batch.
 ** A few panels of one part of k stay in the second-level cache while all rows pass by them, a block of rows at a time: A then
 ** passes once for so many panels, and B, which comes out of memory, is fetched while the panels before it are in use.
 ** Elements of A and B are four bytes, which only the microkernel looks into: the file that includes this one (impl_gemm.c: a

@@ -201,8 +201,8 @@ typedef struct mien_math {
   const mien_gemm16 *bf16, *int16;
   /* y[j] = the largest of rows[0..count)[j] for j below length, a NaN where one of them is; y may be one of the rows. */
   void (*largest)(int64_t count, const float *const *rows, int64_t length, float *y);
-  /* gemm with B as it lies, element (p, j) at b[p * b_stride + j]; n is a multiple of gemm_columns / 2. The same bits; better for few
-  ** rows, which cost less than packing. */
+  /* gemm with B as it lies, element (p, j) at b[p * b_stride + j]; n is a multiple of gemm_columns / 2. The same bits; better where
+  ** packing costs more than it saves. */
   void (*gemm_plain)(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_stride, const float *b,
                      int64_t b_stride, float *c, int64_t c_stride, const mien_epilogue *e);
 } mien_math;
