@@ -24,6 +24,7 @@ typedef struct conv_problem {
 } conv_problem;
 
 typedef struct conv_state conv_state;
+enum { CONV_KIND = 96 };
 
 /* One way to compute a convolution. cost: roughly nanoseconds on one core, for one image, so that an image's bits do not
 ** depend on its batch. bytes: of the packed weights, SIZE_MAX when that overflows. */
@@ -57,7 +58,7 @@ struct conv_state {
   bool each;                         /* each thread has one of its own, and panels are shared */
   int64_t chunks_once;               /* else 1 */
   size_t v_at, m_at, u_at, ready_at; /* in scratch */
-  char kind[96], kernel[48];
+  char kind[CONV_KIND], kernel[48];
 };
 
 static inline int64_t conv_ceil(int64_t a, int64_t b) { return a / b + (a % b != 0); }
@@ -614,6 +615,23 @@ static inline const conv_algorithm *conv_choose(const conv_problem *p, const mie
   return chosen;
 }
 
+/* Constant weights, input `in`, as `fill` packs them for the algorithm `name`; in_panels: as they lie in panels of gemm_columns. `kind`
+** has room for CONV_KIND characters and lasts as long as the node. */
+static inline mien_status conv_packed(mien_node *n, int in, const conv_problem *p, const char *name, bool in_panels,
+                                      size_t bytes, mien_status (*fill)(mien_node *n, void *memory), char *kind,
+                                      const float **packed) {
+  const mien_tensor *w = mien_in(n, in);
+  const void *memory = w->data;
+  if (!in_panels || p->w_columns != mien_math_of(n)->gemm_columns) {
+    snprintf(kind, CONV_KIND, "conv %s%s %lldx%lldx%lldx%lld by %lld", name, w->type.dtype == MIEN_F16 ? " f16" : "",
+             (long long)p->group, (long long)p->out_each, (long long)p->in_each, (long long)p->taps,
+             (long long)p->w_columns);
+    MIEN_TRY(mien_packed_later(n, in, kind, bytes, fill, &memory));
+  }
+  *packed = memory;
+  return MIEN_OK;
+}
+
 static inline mien_status conv_prepare_as(mien_node *n, conv_state *s, const conv_algorithm *algorithm) {
   const conv_problem *p = &s->p;
   s->algorithm = algorithm;
@@ -621,16 +639,8 @@ static inline mien_status conv_prepare_as(mien_node *n, conv_state *s, const con
   const size_t bytes = algorithm->bytes(p, mien_math_of(n));
   if (bytes == SIZE_MAX) return mien_fail(n, MIEN_LIMIT, "the weights are too large to pack");
   s->packed_each = bytes / (size_t)p->group / sizeof(float);
-  if (p->constant && bytes > 0 && algorithm->in_panels && p->w_columns == mien_math_of(n)->gemm_columns) {
-    s->packed = mien_in(n, 1)->data;
-  } else if (p->constant && bytes > 0) {
-    const void *packed;
-    snprintf(s->kind, sizeof s->kind, "conv %s%s %lldx%lldx%lldx%lld by %lld", algorithm->name,
-             mien_in(n, 1)->type.dtype == MIEN_F16 ? " f16" : "", (long long)p->group, (long long)p->out_each,
-             (long long)p->in_each, (long long)p->taps, (long long)p->w_columns);
-    MIEN_TRY(mien_packed_later(n, 1, s->kind, bytes, algorithm->fill, &packed));
-    s->packed = packed;
-  }
+  if (p->constant && bytes > 0)
+    MIEN_TRY(conv_packed(n, 1, p, algorithm->name, algorithm->in_panels, bytes, algorithm->fill, s->kind, &s->packed));
   MIEN_TRY(algorithm->prepare(n, s));
   epilogue_kernel(n, s->kernel, sizeof s->kernel, algorithm->title, s->packed != NULL || bytes == 0);
   mien_note(n, conv_flops(p), s->kernel);

@@ -16,7 +16,7 @@ typedef struct expand_state {
   int64_t slots;         /* lines of the ring */
   int64_t strips, lines; /* an image's, and what each has of Y */
   size_t ring_at, tables_at, window_at;
-  char wide_kind[96];
+  char wide_kind[CONV_KIND];
 } expand_state;
 
 typedef struct expand_types {
@@ -64,25 +64,16 @@ static mien_status expand_fill(mien_node *n, void *memory) {
 static mien_status expand_pack(mien_node *n, expand_state *s) {
   static const float nothing[1];
   const mien_math *math = mien_math_of(n);
-  const conv_problem *p = &s->conv.p;
-  const size_t bytes = conv_depthwise_bytes(p, math), wide_bytes = conv_product_bytes(&s->wide, math);
+  const conv_problem *p = &s->conv.p, *wide = &s->wide;
+  const size_t bytes = conv_depthwise_bytes(p, math), wide_bytes = conv_product_bytes(wide, math);
   if (bytes == SIZE_MAX || wide_bytes == SIZE_MAX) return mien_fail(n, MIEN_LIMIT, "the weights are too large to pack");
   if (!mien_is_constant(n, 1) || !mien_is_constant(n, EXPAND_E))
     return mien_fail(n, MIEN_UNSUPPORTED, "inputs W and E must be constants");
-  const void *packed = nothing, *wide_packed = nothing;
-  const mien_tensor *w = mien_in(n, 1), *e = mien_in(n, EXPAND_E);
-  snprintf(s->conv.kind, sizeof s->conv.kind, "conv depthwise%s %lldx%lld", w->type.dtype == MIEN_F16 ? " f16" : "",
-           (long long)p->out_channels, (long long)p->taps);
-  snprintf(s->wide_kind, sizeof s->wide_kind, "conv expand%s %lldx%lld by %lld",
-           e->type.dtype == MIEN_F16 ? " f16" : "", (long long)s->wide.out_channels, (long long)s->wide.depth,
-           (long long)s->wide.w_columns);
-  if (bytes > 0) MIEN_TRY(mien_packed_later(n, 1, s->conv.kind, bytes, conv_depthwise_fill, &packed));
-  if (wide_bytes > 0 && s->wide.w_columns == math->gemm_columns)
-    wide_packed = e->data;
-  else if (wide_bytes > 0)
-    MIEN_TRY(mien_packed_later(n, EXPAND_E, s->wide_kind, wide_bytes, expand_fill, &wide_packed));
-  s->conv.packed = packed;
-  s->wide_packed = wide_packed;
+  s->conv.packed = s->wide_packed = nothing;
+  if (bytes > 0)
+    MIEN_TRY(conv_packed(n, 1, p, "depthwise", false, bytes, conv_depthwise_fill, s->conv.kind, &s->conv.packed));
+  if (wide_bytes > 0)
+    MIEN_TRY(conv_packed(n, EXPAND_E, wide, "product", true, wide_bytes, expand_fill, s->wide_kind, &s->wide_packed));
   return MIEN_OK;
 }
 
@@ -98,11 +89,37 @@ static void expand_split(mien_node *n, expand_state *s) {
   s->strips = conv_ceil(w->out[1], s->lines);
 }
 
+/* Z is no value of the plan, whose sizes are checked. */
+static mien_status expand_check(mien_node *n, const mien_type *z) {
+  const int64_t channels = mien_in(n, 0)->type.dim[3];
+  int64_t count = z->dim[3] > channels ? z->dim[3] : channels;
+  if (count < 1) count = 1;
+  for (int i = 0; i < 3; i++)
+    if (__builtin_mul_overflow(count, z->dim[i] > 1 ? z->dim[i] : 1, &count))
+      return mien_fail(n, MIEN_LIMIT, "the map between the convolutions is too large");
+  return MIEN_OK;
+}
+
+/* Scratch of a thread. */
+static mien_status expand_room(mien_node *n, expand_state *s) {
+  const conv_problem *p = &s->conv.p;
+  const mien_window *w = &p->w;
+  s->slots = conv_min((w->kernel[1] - 1) * w->dilation[1] + 1, w->in[1]);
+  size_t total = 0;
+  bool fits = conv_room(&total, &s->conv.pads_at, p->out_channels, 1, sizeof(float));
+  fits = fits && conv_room(&total, &s->ring_at, s->slots * p->out_channels, w->in[2], sizeof(float));
+  fits = fits && conv_room(&total, &s->tables_at, s->slots + 1, conv_depthwise_pixels(p, w->out[2]), sizeof(float *));
+  fits = fits && conv_room(&total, &s->window_at, w->kernel[1], 1, sizeof(float **));
+  if (!fits) return mien_fail(n, MIEN_LIMIT, "the lines of a window are too large");
+  return mien_scratch(n, total);
+}
+
 static mien_status expand_prepare(mien_node *n) {
   expand_state *s = mien_state(n);
   conv_problem *p = &s->conv.p;
   expand_types t;
   MIEN_TRY(expand_types_of(n, &t));
+  MIEN_TRY(expand_check(n, &t.z));
   conv_problem_make(p, &t.window, &t.z, &mien_in(n, 1)->type, mien_attr_i(n, "group"), true);
   const mien_window point = {.rank = 2,
                              .in = {t.window.in[0], t.window.in[1]},
@@ -117,18 +134,8 @@ static mien_status expand_prepare(mien_node *n) {
       (mien_epilogue){.alpha = (float)mien_attr_f(n, "expand_alpha"), .beta = (float)mien_attr_f(n, "expand_beta")};
   MIEN_TRY(epilogue_activation(n, "expand_activation", &s->wide_epilogue.act));
   MIEN_TRY(expand_pack(n, s));
+  MIEN_TRY(expand_room(n, s));
   expand_split(n, s);
-
-  const mien_window *w = &p->w;
-  s->slots = conv_min((w->kernel[1] - 1) * w->dilation[1] + 1, w->in[1]);
-  const int64_t pixels = conv_depthwise_pixels(p, w->out[2]);
-  size_t total = 0;
-  bool fits = conv_room(&total, &s->conv.pads_at, p->out_channels, 1, sizeof(float));
-  fits = fits && conv_room(&total, &s->ring_at, s->slots * p->out_channels, w->in[2], sizeof(float));
-  fits = fits && conv_room(&total, &s->tables_at, s->slots + 1, pixels, sizeof(float *));
-  fits = fits && conv_room(&total, &s->window_at, w->kernel[1], 1, sizeof(float **));
-  if (!fits) return mien_fail(n, MIEN_LIMIT, "the lines of a window are too large");
-  MIEN_TRY(mien_scratch(n, total));
   const double flops = conv_flops(&s->wide) + conv_flops(p), strips = (double)(p->images * s->strips);
   mien_work(n, p->images * s->strips, strips > 0 ? flops / 80 / strips : 0);
   const mien_math *math = mien_math_of(n);

@@ -150,6 +150,21 @@ static void test_specials(void **state) {
   op_free(&c);
 }
 
+/* X and Y have no elements and sizes that can be counted; the map between them has not. */
+static void test_too_large(void **state) {
+  const int64_t size = (int64_t)1 << 29;
+  const expand_case k = {0, size, size, 1, 64, {3, 3}, {size / 8, size / 8}, {1, 1}, {1, 1, 1, 1}};
+  op_call c = {.domain = "mien", .name = "ExpandConv", .version = 1};
+  op_in(&c, MIEN_F32, 4, OP_DIMS(0, size, size, 1), NULL);
+  op_in(&c, MIEN_F32, 4, OP_DIMS(64, 1, 3, 3), NULL);
+  while (c.in_count < 6) op_absent(&c);
+  op_in(&c, MIEN_F32, 4, OP_DIMS(64, 1, 1, 1), NULL);
+  expand_window(&c, &k);
+  assert_int_equal(op_run(*state, &c), MIEN_LIMIT);
+  assert_non_null(strstr(c.error.message, "the map between the convolutions is too large"));
+  op_free(&c);
+}
+
 static void test_refused(void **state) {
   static const struct {
     int64_t rank, w_each, e_in, e_kernel;
@@ -183,6 +198,7 @@ static void test_refused(void **state) {
 #define WITH_ENV(f) cmocka_unit_test_setup_teardown(f, op_env_setup, op_env_teardown)
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_expand), WITH_ENV(test_specials), WITH_ENV(test_refused)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_expand), WITH_ENV(test_specials), WITH_ENV(test_too_large),
+                                     WITH_ENV(test_refused)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
